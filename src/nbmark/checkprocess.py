@@ -1,0 +1,180 @@
+"""A reusable process that runs hidden checks: trusted, but without a way to the gradebook.
+
+pytest never runs inside nbgrader's or Jupyter's process (formgrader calls autograde in a running
+event loop). `CheckProcess` is the coordinator's end; ``python -m nbmark.checkprocess`` the other.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import math
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from nbmark.checking import Submission, grade_submission, list_checks
+from nbmark.course import Assignment, Course
+from nbmark.errors import AssignmentError, InfrastructureError, NbmarkError, SandboxUnavailable
+from nbmark.models import Check, Graded
+from nbmark.wire import Wire, WireClosed, WireGarbage, WireTimeout
+
+MAX_FRAME_BYTES = 1 << 30
+# Beyond the submission's own limit: starting, collecting the checks, writing the reply.
+MARGIN_S = 120.0
+KEPT = ("PATH", "HOME", "LANG", "XDG_CACHE_HOME", "TMPDIR")
+ERRORS = {one.__name__: one for one in (AssignmentError, InfrastructureError, SandboxUnavailable)}
+
+
+class CheckProcess:
+    """The coordinator's end: a context manager that starts the process when it is first needed."""
+
+    def __init__(self, assignment: Assignment, sandbox: str) -> None:
+        self._assignment = assignment
+        self._sandbox = sandbox
+        self._process: subprocess.Popen[bytes] | None = None
+        self._wire: Wire | None = None
+
+    def __enter__(self) -> CheckProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self.close()
+
+    def grade(self, submission: Submission) -> Graded:
+        """As `checking.grade_submission`, in the process."""
+        notebooks = {
+            name: None if data is None else base64.b64encode(data).decode()
+            for name, data in submission.notebooks.items()
+        }
+        reply = self._request({
+            "op": "grade", "student": submission.student, "digest": submission.digest,
+            "seed": submission.seed.hex(), "notebooks": notebooks, "asks": submission.asks})  # fmt: skip
+        return Graded.from_json(reply)
+
+    def list_checks(self) -> list[Check]:
+        """As `checking.list_checks`, in the process."""
+        return [Check(**one) for one in self._request({"op": "list"})["checks"]]
+
+    def close(self) -> None:
+        """End the process; the next request starts another."""
+        if self._process is not None and self._wire is not None:
+            self._process.kill()
+            self._process.wait()
+            self._wire.close()
+        self._process = self._wire = None
+
+    def _request(self, request: dict[str, Any]) -> dict[str, Any]:
+        wire = self._connected()
+        deadline = time.monotonic() + self._assignment.limits.submission_timeout_s + MARGIN_S
+        try:
+            wire.send(request, deadline=deadline)
+            reply = wire.receive(deadline=deadline, max_bytes=MAX_FRAME_BYTES)
+        except (WireClosed, WireTimeout, WireGarbage) as error:
+            self.close()
+            raise InfrastructureError(
+                f"the check process of '{self._assignment.name}' failed ({type(error).__name__}); "
+                "a check may have ended its process or run without end"
+            ) from error
+        if "error" in reply:
+            raise ERRORS.get(reply["error"], InfrastructureError)(reply["message"])
+        found: dict[str, Any] = reply["ok"]
+        return found
+
+    def _connected(self) -> Wire:
+        if self._wire is None:
+            environment = {name: os.environ[name] for name in KEPT if name in os.environ}
+            environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+            self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
+                [sys.executable, "-m", "nbmark.checkprocess", str(self._assignment.course.root),
+                 self._assignment.name, self._sandbox],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
+                start_new_session=True,
+            )  # fmt: skip
+            assert self._process.stdin and self._process.stdout  # noqa: S101  # both are pipes
+            self._wire = Wire(
+                os.dup(self._process.stdout.fileno()), os.dup(self._process.stdin.fileno())
+            )
+            self._process.stdin.close()
+            self._process.stdout.close()
+        return self._wire
+
+
+class CheckPool:
+    """Some check processes that threads share; modelled on a pool of connections."""
+
+    def __init__(self, assignment: Assignment, sandbox: str, size: int) -> None:
+        self._all = [CheckProcess(assignment, sandbox) for _ in range(size)]
+        self._free: queue.SimpleQueue[CheckProcess] = queue.SimpleQueue()
+        for process in self._all:
+            self._free.put(process)
+
+    def __enter__(self) -> CheckPool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        for process in self._all:
+            process.close()
+
+    def grade(self, submission: Submission) -> Graded:
+        """As `CheckProcess.grade`, in the next process that is free."""
+        process = self._free.get()
+        try:
+            return process.grade(submission)
+        finally:
+            self._free.put(process)
+
+
+def serve(root: str, name: str, sandbox: str) -> None:
+    """Answer requests on standard input until it closes or the coordinator is gone."""
+    wire = Wire(os.dup(0), os.dup(1))
+    os.dup2(2, 1)  # a print in a check goes to the log, not into a frame
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    assignment = Course(Path(root)).assignment(name)
+    with contextlib.suppress(WireClosed):
+        while True:
+            request = wire.receive(deadline=math.inf, max_bytes=MAX_FRAME_BYTES)
+            wire.send(_answer(assignment, sandbox, request), deadline=math.inf)
+
+
+def _answer(assignment: Assignment, sandbox: str, request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        if request["op"] == "list":
+            return {"ok": {"checks": [vars(one) for one in list_checks(assignment)]}}
+        notebooks = {
+            name: None if data is None else base64.b64decode(data)
+            for name, data in request["notebooks"].items()
+        }
+        submission = Submission(
+            request["student"], notebooks, request["digest"], bytes.fromhex(request["seed"]),
+            request["asks"],
+        )  # fmt: skip
+        return {"ok": grade_submission(assignment, submission, sandbox).to_json()}
+    except NbmarkError as error:
+        kind = next((k.__name__ for k in type(error).__mro__ if k.__name__ in ERRORS), "")
+        return {"error": kind, "message": str(error)}
+    except Exception as error:
+        return {"error": "InfrastructureError", "message": f"{type(error).__name__}: {error}"}
+
+
+def _end_with(parent: int) -> None:
+    """A coordinator that was killed cannot say so: notice that it is gone."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    serve(*sys.argv[1:4])

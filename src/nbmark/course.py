@@ -1,0 +1,154 @@
+"""The course folder: its assignments as the instructor wrote them, and where things are kept."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import secrets
+import tomllib
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+
+from nbmark.errors import AssignmentError, unknown
+from nbmark.limits import Limits
+from nbmark.notebooks import Cell, NotebookUnreadable, read_notebook
+
+
+class Course:
+    """An nbgrader course directory with a folder `graders/`.
+
+    Attributes
+    ----------
+    state
+        ``.nbmark/``, mode 0700: the course secret, the lock and what `verify` remembers.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.graders = self.root / "graders"
+        self.evidence = self.root / "evidence"
+        self.state = self.root / ".nbmark"
+
+    def assignment(self, name: str) -> Assignment:
+        """The assignment called `name`.
+
+        Raises
+        ------
+        UsageError
+            If there is none in ``source/``.
+        AssignmentError
+            If ``graders/<name>`` is missing, or the source cannot be read.
+        """
+        source = self.root / "source"
+        if not _is_folder_name(name) or not (source / name).is_dir():
+            raise unknown("assignment", name, "source/", _folders(source))
+        if not (self.graders / name).is_dir():
+            raise AssignmentError(
+                f"assignment '{name}' has no hidden checks: graders/{name} is missing; "
+                f"create it with a file test_{name}.py (docs/checks.md shows how)"
+            )
+        return Assignment(self, name)
+
+    def secret(self) -> bytes:
+        """32 random bytes, made once: hidden inputs are drawn with them."""
+        path = self.state / "secret"
+        make_private(self.state)
+        if not path.exists():
+            fd = os.open(path.with_suffix(".new"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(fd, "wb") as file:
+                file.write(secrets.token_bytes(32))
+            path.with_suffix(".new").replace(path)
+        return path.read_bytes()
+
+
+class Assignment:
+    """The instructor's side of one assignment, read from ``source/`` and ``graders/``."""
+
+    def __init__(self, course: Course, name: str) -> None:
+        self.course, self.name = course, name
+        self.graders = course.graders / name
+        self.source = course.root / "source" / name
+        self.release = course.root / "release" / name
+
+    @functools.cached_property
+    def notebooks(self) -> dict[str, list[Cell]]:
+        """Notebook name → cells, with the solutions in.
+
+        Raises
+        ------
+        AssignmentError
+            If there is no notebook, one cannot be read, or two cells share a grade id.
+        """
+        found = {path.stem: _read(path) for path in sorted(self.source.glob("*.ipynb"))}
+        if not found:
+            raise AssignmentError(f"no notebook under source/{self.name}")
+        ids = [cell.grade_id for cells in found.values() for cell in cells if cell.grade_id]
+        for one in sorted({one for one in ids if ids.count(one) > 1}):
+            raise AssignmentError(f"source/{self.name}: two cells have the grade id '{one}'")
+        return found
+
+    @property
+    def autograded_cells(self) -> dict[str, float]:
+        """Grade id → points of every cell whose points come from hidden checks."""
+        return {
+            cell.grade_id: float(cell.nbgrader["points"])
+            for cells in self.notebooks.values()
+            for cell in cells
+            if cell.is_autograded
+        }
+
+    @functools.cached_property
+    def limits(self) -> Limits:
+        """The assignment's limits: the defaults, changed by ``[limits]`` in ``assignment.toml``."""
+        path = self.graders / "assignment.toml"
+        if not path.exists():
+            return Limits()
+        try:
+            changed = tomllib.loads(path.read_text()).get("limits", {})
+        except tomllib.TOMLDecodeError as error:
+            raise AssignmentError(f"graders/{self.name}/assignment.toml: {error}") from error
+        known = {one.name for one in fields(Limits)}
+        for name in changed:
+            if name not in known:
+                raise unknown("limit", name, f"graders/{self.name}/assignment.toml", known)
+        return replace(Limits(), **changed)
+
+    def digest(self) -> str:
+        """SHA-256 of all that decides a grade: checks, reference, source and release."""
+        total = hashlib.sha256()
+        shared = self.course.graders.glob("*.py")
+        for path in sorted([*_files(self.graders), *shared, *_files(self.source), *_files(self.release)]):
+            total.update(str(path.relative_to(self.course.root)).encode() + b"\0")
+            total.update(hashlib.sha256(path.read_bytes()).digest())
+        return total.hexdigest()
+
+
+def make_private(folder: Path) -> Path:
+    """`folder`, made if need be, which nobody else can enter."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
+    return folder
+
+
+def _read(path: Path) -> list[Cell]:
+    try:
+        return read_notebook(path.read_bytes())
+    except NotebookUnreadable as error:
+        raise AssignmentError(f"{path.parent.name}/{path.name}: {error}") from error
+
+
+def _folders(path: Path) -> list[str]:
+    return [one.name for one in path.iterdir() if one.is_dir()] if path.is_dir() else []
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") or part == "__pycache__" for part in path.relative_to(folder).parts)
+        if path.is_file() and not hidden:
+            yield path
+
+
+def _is_folder_name(name: str) -> bool:
+    return bool(name) and not name.startswith(".") and "/" not in name and "\0" not in name

@@ -1,0 +1,70 @@
+"""What was asked and answered, kept where no student can write.
+
+``evidence/<assignment>/<student>/<sha256>.json`` holds one graded submission; earlier attempts
+stay. ``graded.json`` beside it is the mark of completion: it is written last, so a grading that
+was killed is taken up again.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from nbmark.course import Course, make_private
+from nbmark.models import Graded
+from nbmark.safefiles import write_atomic
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The mark of completion: which submission was graded, with which checks."""
+
+    digest: str
+    checks_digest: str
+    sandbox: str
+
+
+def store(course: Course, graded: Graded) -> Path:
+    """Write the evidence of one submission; the path of the file."""
+    path = _folder(course, graded.assignment, graded.student) / f"{graded.digest}.json"
+    _write(path, graded.to_json())
+    return path
+
+
+def mark_complete(course: Course, graded: Graded, checks_digest: str) -> None:
+    """Note that files and gradebook hold this grading in full."""
+    folder = _folder(course, graded.assignment, graded.student)
+    _write(folder / "graded.json", vars(Mark(graded.digest, checks_digest, graded.sandbox)))
+
+
+def unmark(course: Course, assignment: str, student: str) -> None:
+    """Take the mark away: from here until the next mark the grading is incomplete."""
+    (course.evidence / assignment / student / "graded.json").unlink(missing_ok=True)
+
+
+def completed(course: Course, assignment: str, student: str) -> Mark | None:
+    """The mark of a student's last complete grading, None if there is none."""
+    try:
+        return Mark(**json.loads(
+            (course.evidence / assignment / student / "graded.json").read_text()))  # fmt: skip
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def load(course: Course, assignment: str, student: str) -> Graded | None:
+    """The last complete grading of a student, None if there is none."""
+    mark = completed(course, assignment, student)
+    if mark is None:
+        return None
+    path = course.evidence / assignment / student / f"{mark.digest}.json"
+    return Graded.from_json(json.loads(path.read_text())) if path.exists() else None
+
+
+def _folder(course: Course, assignment: str, student: str) -> Path:
+    make_private(course.evidence)
+    return make_private(course.evidence / assignment / student)
+
+
+def _write(path: Path, value: object) -> None:
+    write_atomic(path, json.dumps(value, indent=1).encode() + b"\n", mode=0o600)

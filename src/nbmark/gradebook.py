@@ -1,0 +1,262 @@
+"""nbgrader's gradebook and folders: the only module that touches them.
+
+One submission's scores land in one transaction, so a grading that is killed leaves either all of
+them or none.
+"""
+
+from __future__ import annotations
+
+import datetime
+import glob
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.api import Comment, Grade, Student, SubmittedAssignment, SubmittedNotebook
+from nbgrader.coursedir import CourseDirectory
+from nbgrader.preprocessors import AssignLatePenalties
+from nbgrader.utils import parse_utc
+from traitlets.config import Config, PyFileConfigLoader
+
+from nbmark.course import Assignment
+from nbmark.errors import AssignmentError, InfrastructureError, UsageError
+from nbmark.models import Graded, RunCell
+from nbmark.scoring import CellScore
+
+NO_RESPONSE = "No response."
+
+
+def load_config(root: Path) -> Config:
+    """The course's ``nbgrader_config.py``.
+
+    Raises
+    ------
+    UsageError
+        If `root` is no nbgrader course.
+    """
+    if not (root / "nbgrader_config.py").exists():
+        raise UsageError(f"no nbgrader_config.py in {root}; run nbmark in the course's folder")
+    config = PyFileConfigLoader("nbgrader_config.py", path=str(root)).load_config()
+    config.CourseDirectory.setdefault("root", str(root))
+    return config
+
+
+class Registrar:
+    """Where submissions lie and where their grades go.
+
+    Parameters
+    ----------
+    coursedir
+        nbgrader's own object for the folders and the database.
+    config
+        nbgrader's configuration: the plugin for late penalties is looked up in it.
+    """
+
+    def __init__(self, coursedir: CourseDirectory, config: Config) -> None:
+        self._coursedir = coursedir
+        self._config = config
+
+    @classmethod
+    def of_course(cls, config: Config) -> Registrar:
+        return cls(CourseDirectory(config=config), config)
+
+    def submitted(self, student: str, assignment: str) -> Path:
+        return Path(self._path(self._coursedir.submitted_directory, student, assignment))
+
+    def autograded(self, student: str, assignment: str) -> Path:
+        return Path(self._path(self._coursedir.autograded_directory, student, assignment))
+
+    def students(self, assignment: str) -> list[str]:
+        """Everybody who has a folder for the assignment under ``submitted/``, sorted."""
+        folder = self._coursedir.submitted_directory
+        pattern = re.compile(
+            self._coursedir.format_path(folder, "(?P<student>.+)", re.escape(assignment), escape=True)
+        )
+        paths = glob.glob(self._coursedir.format_path(folder, "*", glob.escape(assignment)))
+        found = [match["student"] for path in paths if (match := pattern.fullmatch(path))]
+        return sorted(one for one in found if not one.startswith("."))
+
+    def refuse_strangers(self, assignment: Assignment) -> None:
+        """Raise `AssignmentError` unless the gradebook knows the assignment as `source/` has it."""
+        remedy = f"run 'nbgrader generate_assignment {assignment.name} --force'"
+        with self._open() as gradebook:
+            try:
+                found = gradebook.find_assignment(assignment.name)
+            except MissingEntry:
+                raise AssignmentError(
+                    f"the gradebook does not know '{assignment.name}'; {remedy}"
+                ) from None
+            known = {
+                (notebook.name, cell.name, float(cell.max_score))
+                for notebook in found.notebooks
+                for cell in notebook.grade_cells
+            }
+        wanted = {
+            (name, cell.grade_id, float(cell.nbgrader["points"]))
+            for name, cells in assignment.notebooks.items()
+            for cell in cells
+            if cell.is_grade
+        }
+        if known != wanted:
+            cell = sorted(known ^ wanted)[0]
+            raise AssignmentError(
+                f"the gradebook and source/{assignment.name} differ, for instance in the grade cell "
+                f"'{cell[1]}' of {cell[2]:g} points; {remedy}"
+            )
+
+    def holds(self, assignment: str, student: str) -> bool:
+        """Whether the gradebook has a submission of the student."""
+        with self._open() as gradebook:
+            try:
+                gradebook.find_submission(assignment, student)
+            except MissingEntry:
+                return False
+            return True
+
+    def refuse_unknown_student(self, student: str) -> None:
+        """Raise `UsageError` unless the student is in the gradebook already."""
+        with self._open() as gradebook:
+            try:
+                gradebook.find_student(student)
+            except MissingEntry:
+                raise UsageError(f"no student '{student}' in the gradebook") from None
+
+    def record(
+        self, graded: Graded, scores: Mapping[str, CellScore], submitted_at: datetime.datetime | None
+    ) -> None:
+        """Write one submission's scores, all or nothing; marks given by hand stay."""
+        with self._open() as gradebook:
+            session = gradebook.db
+            try:
+                submission = _submission(gradebook, graded)
+                if submitted_at is not None:
+                    submission.timestamp = submitted_at
+                for notebook in submission.notebooks:
+                    cells = {
+                        str(cell.nbgrader.get("grade_id")): cell
+                        for cell in graded.notebooks.get(notebook.name, [])
+                    }
+                    _write_grades(notebook, cells, scores, notebook.name in graded.unreadable)
+                session.flush()
+                session.expire_all()
+                for notebook in submission.notebooks:
+                    self._penalise(submission, notebook)
+                session.commit()
+            except Exception as error:
+                session.rollback()
+                raise InfrastructureError(
+                    f"the gradebook refused the scores of '{graded.student}': {error}"
+                ) from error
+
+    def dump(self, assignment: str) -> list[dict[str, Any]]:
+        """Everything the gradebook holds on an assignment, without ids made at random, sorted."""
+        with self._open() as gradebook:
+            return [
+                {
+                    "student": one.student.id,
+                    "timestamp": str(one.timestamp),
+                    "seconds_late": one.total_seconds_late,
+                    "score": one.score,
+                    "notebooks": {note.name: _dump_notebook(note) for note in one.notebooks},
+                }
+                for one in sorted(
+                    gradebook.assignment_submissions(assignment), key=lambda one: one.student.id
+                )
+            ]
+
+    def _penalise(self, submission: SubmittedAssignment, notebook: SubmittedNotebook) -> None:
+        """As nbgrader's own preprocessor, with the late penalty plugin that is configured."""
+        notebook.late_submission_penalty = None
+        if submission.total_seconds_late <= 0:
+            return
+        assigner = AssignLatePenalties(config=self._config)
+        assigner.init_plugin()
+        penalty = assigner.plugin_inst.late_submission_penalty(
+            submission.student.id, notebook.score, submission.total_seconds_late
+        )
+        if penalty is not None:
+            notebook.late_submission_penalty = assigner._check_late_penalty(notebook, penalty)
+
+    def _open(self) -> Gradebook:
+        return Gradebook(self._coursedir.db_url, self._coursedir.course_id)
+
+    def _path(self, step: str, student: str, assignment: str) -> str:
+        return str(self._coursedir.format_path(step, student, assignment))
+
+
+def parse_timestamp(text: str) -> datetime.datetime | None:
+    """The instant in a ``timestamp.txt``, in UTC without a zone as nbgrader keeps it, or None."""
+    try:
+        found: datetime.datetime = parse_utc(text.strip())
+    except (ValueError, OverflowError, TypeError):
+        return None
+    return found
+
+
+def _submission(gradebook: Gradebook, graded: Graded) -> SubmittedAssignment:
+    """The submission's row with a row for every cell; new ones are added but not committed.
+
+    nbgrader's own `add_submission` commits at once, and a kill after it would export zeros.
+    """
+    try:
+        return gradebook.find_submission(graded.assignment, graded.student)
+    except MissingEntry:
+        assignment = gradebook.find_assignment(graded.assignment)
+    try:
+        student = gradebook.find_student(graded.student)
+    except MissingEntry:
+        student = Student(id=graded.student)
+        gradebook.db.add(student)
+    submission = SubmittedAssignment(assignment=assignment, student=student)
+    for notebook in assignment.notebooks:
+        row = SubmittedNotebook(notebook=notebook, assignment=submission)
+        for cell in [*notebook.grade_cells, *notebook.task_cells]:
+            Grade(cell_id=cell.id, cell=cell, notebook=row)
+        for cell in [*notebook.solution_cells, *notebook.task_cells]:
+            Comment(cell_id=cell.id, cell=cell, notebook=row)
+    gradebook.db.add(submission)
+    gradebook.db.flush()
+    return submission
+
+
+def _write_grades(
+    notebook: SubmittedNotebook, cells: Mapping[str, RunCell], scores: Mapping[str, CellScore],
+    unreadable: bool,
+) -> None:  # fmt: skip
+    released = {cell.name: cell.source for cell in notebook.notebook.source_cells}
+    tasks = {cell.name for cell in notebook.notebook.task_cells}
+    silent = {
+        name for name, cell in cells.items()
+        if name not in tasks and (cell.restored or cell.source == released.get(name))
+    }  # fmt: skip
+    for grade in notebook.grades:
+        if grade.name in tasks:
+            continue
+        score = scores.get(grade.name)
+        if score is not None:
+            grade.auto_score = score.earned
+        else:
+            grade.auto_score = 0.0 if grade.name in silent else None
+        grade.needs_manual_grade = (
+            grade.manual_score is not None or grade.auto_score is None or unreadable
+            or (score is not None and score.needs_look)
+        )  # fmt: skip
+    for comment in notebook.comments:
+        comment.auto_comment = NO_RESPONSE if comment.name in silent else None
+
+
+def _dump_notebook(notebook: SubmittedNotebook) -> dict[str, Any]:
+    return {
+        "late_penalty": notebook.late_submission_penalty,
+        "flagged": notebook.flagged,
+        "grades": {
+            one.name: [one.auto_score, one.manual_score, one.extra_credit, one.needs_manual_grade]
+            for one in sorted(notebook.grades, key=lambda one: one.name)
+        },
+        "comments": {
+            one.name: [one.auto_comment, one.manual_comment]
+            for one in sorted(notebook.comments, key=lambda one: one.name)
+        },
+    }

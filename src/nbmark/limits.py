@@ -1,0 +1,50 @@
+"""How much of everything one submission may use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of one submission's sandbox; names carry their units.
+
+    Parameters
+    ----------
+    cell_timeout_s
+        Wall time of one cell; the cell is interrupted and the rest of the notebook still runs.
+    question_timeout_s
+        Wall time of one question of a check.
+    submission_timeout_s, cpu_s
+        Wall time and CPU time of the whole submission, after which it is stopped.
+    memory_mib
+        Memory of all its processes together, shared memory included.
+    disk_mib
+        Size of its work directory, and of ``/tmp``.
+    processes, open_files
+        Processes and threads together; open files of each process.
+    cell_output_kib, answer_kib
+        What one cell may print, and how large one answer may be.
+    """
+
+    cell_timeout_s: float = 30.0
+    question_timeout_s: float = 10.0
+    submission_timeout_s: float = 600.0
+    cpu_s: float = 600.0
+    memory_mib: int = 2048
+    disk_mib: int = 256
+    processes: int = 256
+    open_files: int = 512
+    cell_output_kib: int = 1024
+    answer_kib: int = 4096
+
+    def of_each_process(self) -> dict[str, int]:
+        """Resource limits (RLIMIT_… names) that the driver sets for itself and the kernel."""
+        return {
+            "CORE": 0,
+            "NOFILE": self.open_files,
+            "NPROC": self.processes,
+            "FSIZE": self.disk_mib << 20,
+            # Only a first brake: shared memory passes it, so the watchdog counts that.
+            "DATA": self.memory_mib << 20,
+        }

@@ -1,0 +1,126 @@
+"""The words of the engine as data: checks, their results, and one graded submission."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+SCHEMA = 1
+
+Outcome = Literal["passed", "failed", "raised"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A hidden check: a test function, the grade cell it stands at, and what it is worth."""
+
+    name: str
+    cell: str
+    points: float
+    title: str
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a check came to on one submission.
+
+    Parameters
+    ----------
+    outcome
+        ``passed``, ``failed`` (a wrong answer) or ``raised`` (the check itself broke on this
+        submission: no points, and a person must look).
+    says, own
+        For the student: a sentence, and their own value as text. Either may be empty.
+    trace
+        For the instructor only: the traceback of a check that raised.
+    """
+
+    check: Check
+    outcome: Outcome
+    says: str = ""
+    own: str = ""
+    trace: str = ""
+
+    @property
+    def earned(self) -> float:
+        return self.check.points if self.outcome == "passed" else 0.0
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> CheckResult:
+        return cls(**{**value, "check": Check(**value["check"])})
+
+
+@dataclass(frozen=True)
+class RunCell:
+    """A cell of the graded notebook and what running it came to (see `CellRun`).
+
+    `outputs` are cleaned. `status` is ``""`` for a cell that is no code.
+    """
+
+    kind: str
+    source: str
+    nbgrader: dict[str, Any]
+    attachments: dict[str, dict[str, str]]
+    restored: bool = False
+    status: str = ""
+    outputs: list[Any] = field(default_factory=list)
+    execution_count: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question and its answer, as evidence: canonical JSON texts."""
+
+    cell: str
+    check: str
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Graded:
+    """One submission after grading: everything that is written down about it.
+
+    Parameters
+    ----------
+    student, assignment, digest
+        Whose work, of what, and the SHA-256 of the submitted files.
+    notebooks
+        Notebook name → its cells, in order.
+    unreadable
+        Notebook name → why it could not be read or found; these need a look.
+    sandbox
+        The wall it ran behind.
+    seconds
+        Wall time of running and checking.
+    """
+
+    student: str
+    assignment: str
+    digest: str
+    notebooks: dict[str, list[RunCell]]
+    results: list[CheckResult]
+    evidence: list[Asked] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    sandbox: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return {"schema": SCHEMA, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Graded:
+        fields = {name: one for name, one in value.items() if name != "schema"}
+        fields["notebooks"] = {
+            name: [RunCell(**cell) for cell in cells] for name, cells in value["notebooks"].items()
+        }
+        fields["results"] = [CheckResult.from_json(one) for one in value["results"]]
+        fields["evidence"] = [Asked(**one) for one in value["evidence"]]
+        return cls(**fields)
+
+    def results_at(self, cell: str) -> Sequence[CheckResult]:
+        """The results of the checks that stand at a grade cell, in order."""
+        return [one for one in self.results if one.check.cell == cell]

@@ -1,0 +1,195 @@
+"""Notebooks as lists of cells: reading a hostile one, restoring its locked cells, writing one.
+
+Of a submitted notebook only cell types, sources, grade ids and attached pictures are kept; saved
+outputs and all other metadata are the student's word and are dropped.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from nbmark.errors import SubmissionError
+
+CELL_TYPES = ("code", "markdown", "raw")
+PICTURES = ("image/png", "image/jpeg")
+MAX_CELLS = 2000
+MAX_SOURCE_CHARS = 1_000_000
+MISSING = "This cell (id: {}) was missing from the submission and was put back."
+
+
+class NotebookUnreadable(SubmissionError):
+    """The file is no notebook; the message says so to a beginner."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell.
+
+    Parameters
+    ----------
+    nbgrader
+        nbgrader's metadata, empty for an ordinary cell.
+    attachments
+        File name → MIME type → base64 text; pictures in markdown cells.
+    restored
+        True if the cell was missing from the submission.
+    """
+
+    kind: str
+    source: str
+    nbgrader: Mapping[str, Any] = field(default_factory=dict)
+    attachments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    restored: bool = False
+
+    @property
+    def grade_id(self) -> str:
+        """nbgrader's name of the cell, empty if it has none."""
+        return str(self.nbgrader.get("grade_id", ""))
+
+    @property
+    def is_grade(self) -> bool:
+        return bool(self.nbgrader.get("grade"))
+
+    @property
+    def is_solution(self) -> bool:
+        return bool(self.nbgrader.get("solution"))
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether the student may not change it."""
+        return not self.is_solution and bool(self.nbgrader.get("locked") or self.is_grade)
+
+    @property
+    def is_autograded(self) -> bool:
+        """Whether hidden checks give its points: a grade cell with code that is no answer."""
+        return self.is_grade and not self.is_solution and self.kind == "code"
+
+
+def read_notebook(data: bytes) -> list[Cell]:
+    """The cells of a notebook file, in order.
+
+    Raises
+    ------
+    NotebookUnreadable
+        If the bytes are no notebook of format 4.
+    """
+    if not data.strip():
+        raise NotebookUnreadable("The file of this notebook is empty.")
+    try:
+        found = json.loads(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        raise NotebookUnreadable(
+            "This file is not a notebook: it is no valid JSON. Perhaps the upload was cut off, or "
+            "the file was edited outside Jupyter."
+        ) from None
+    cells = found.get("cells") if isinstance(found, dict) else None
+    if not isinstance(cells, list):
+        raise NotebookUnreadable(
+            "This file is JSON but not a notebook of today's format: it has no list of cells."
+        )
+    if len(cells) > MAX_CELLS:
+        raise NotebookUnreadable(f"This notebook has more than {MAX_CELLS} cells.")
+    return [_cell(one) for one in cells if isinstance(one, dict)]
+
+
+def restore(submitted: Sequence[Cell], source: Sequence[Cell]) -> list[Cell]:
+    """The submitted cells with everything locked as the instructor wrote it.
+
+    A cell keeps its place; a locked or graded cell that was deleted comes back after the cell that
+    precedes it in `source`. Of two cells with one grade id the last is taken for the real one, as
+    nbgrader does.
+    """
+    known = {cell.grade_id: cell for cell in source if cell.grade_id}
+    last = {cell.grade_id: index for index, cell in enumerate(submitted) if cell.grade_id in known}
+    cells = [
+        _as_in_source(cell, known[cell.grade_id])
+        if last.get(cell.grade_id) == index
+        else replace(cell, nbgrader={})
+        for index, cell in enumerate(submitted)
+    ]
+    before = ""
+    for grade_id, cell in known.items():
+        if grade_id not in last and (cell.is_locked or cell.is_grade):
+            cells.insert(_index_after(cells, before), _put_back(cell))
+        elif grade_id not in last:
+            continue
+        before = grade_id
+    return cells
+
+
+def write_notebook(
+    cells: Iterable[Cell], outputs: Mapping[int, Sequence[Any]], counts: Mapping[int, int | None]
+) -> bytes:
+    """The bytes of a notebook in format 4.5; `outputs` and `counts` are by cell index."""
+    written = []
+    for index, cell in enumerate(cells):
+        one: dict[str, Any] = {
+            "cell_type": cell.kind, "id": f"cell-{index}", "source": cell.source,
+            "metadata": {"nbgrader": dict(cell.nbgrader)} if cell.nbgrader else {},
+        }  # fmt: skip
+        if cell.kind == "code":
+            one |= {
+                "outputs": list(outputs.get(index, ())),
+                "execution_count": counts.get(index),
+            }
+        elif cell.attachments:
+            one["attachments"] = cell.attachments
+        written.append(one)
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    notebook = {"cells": written, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    return (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")
+
+
+def _cell(value: Mapping[str, Any]) -> Cell:
+    kind, source = value.get("cell_type"), value.get("source", "")
+    if isinstance(source, list):
+        source = "".join(one for one in source if isinstance(one, str))
+    metadata = value.get("metadata")
+    nbgrader = metadata.get("nbgrader") if isinstance(metadata, dict) else None
+    return Cell(
+        kind=kind if kind in CELL_TYPES else "raw",
+        source=source[:MAX_SOURCE_CHARS] if isinstance(source, str) else "",
+        nbgrader=nbgrader if isinstance(nbgrader, dict) else {},
+        attachments=_pictures(value.get("attachments")),
+    )
+
+
+def _as_in_source(cell: Cell, source: Cell) -> Cell:
+    text = source.source if source.is_locked else cell.source
+    return replace(cell, kind=source.kind, source=text, nbgrader=source.nbgrader)
+
+
+def _put_back(cell: Cell) -> Cell:
+    note = MISSING.format(cell.grade_id)
+    if cell.is_solution:  # the instructor's text may hold a solution or a marking scheme
+        return replace(cell, source=f"*{note}*" if cell.kind == "markdown" else f"# {note}",
+                       restored=True)  # fmt: skip
+    return replace(cell, restored=True)
+
+
+def _index_after(cells: Sequence[Cell], grade_id: str) -> int:
+    places = [index for index, cell in enumerate(cells) if cell.grade_id == grade_id]
+    return places[0] + 1 if grade_id and places else 0
+
+
+def _pictures(value: Any) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for file_name, by_type in value.items() if isinstance(value, dict) else ():
+        for mime, data in by_type.items() if isinstance(by_type, dict) else ():
+            if mime in PICTURES and is_base64(data):
+                found.setdefault(str(file_name)[:100], {})[mime] = data
+    return found
+
+
+def is_base64(data: Any) -> bool:
+    """Whether `data` is base64 text: all that may stand in a picture."""
+    try:
+        return isinstance(data, str) and bool(base64.b64decode(data.replace("\n", ""), validate=True))
+    except (ValueError, binascii.Error):
+        return False

@@ -1,0 +1,23 @@
+"""No wall at all: for developing nbmark where bubblewrap cannot run, never for students' work."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+from nbmark.limits import Limits
+from nbmark.sandboxes.session import Command
+
+DRIVER = Path(__file__).parent.parent / "inside" / "driver.py"
+
+
+def command(limits: Limits) -> Command:
+    """The driver as an ordinary process, in an empty folder; says loudly that this is unsafe."""
+    warnings.warn("--sandbox none: students' code runs with your rights", stacklevel=2)
+    folder = tempfile.mkdtemp(prefix="nbmark-bare-")
+    environment = {"PATH": os.defpath, "HOME": folder, "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1"}
+    shell = ["sh", "-c", 'cd "$0" && exec "$@"', folder, sys.executable, "-I", str(DRIVER)]
+    return Command(shell, environment, "see the message above")

@@ -1,0 +1,126 @@
+"""The wall: bubblewrap's namespaces, a seccomp filter, and a step down from root first."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from nbmark.errors import SandboxUnavailable
+from nbmark.limits import Limits
+from nbmark.sandboxes import seccomp
+from nbmark.sandboxes.session import Command
+
+INSIDE = Path(__file__).parent.parent / "inside"
+# Where the Python environment and the driver stand inside the wall.
+ENVIRONMENT, PROGRAM = "/opt/python", "/opt/nbmark"
+SYSTEM = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/alternatives", "/etc/fonts",
+          "/etc/ld.so.cache", "/etc/localtime", "/etc/ssl/certs", "/etc/mime.types"]  # fmt: skip
+# An id that belongs to nobody: root's grading steps down to it before anything is built.
+STEP_DOWN_ID = 1_900_000_000
+REMEDY = "run 'nbmark doctor' to see what this machine lacks"
+# Root's private mount namespace shows folders that only root can reach under /mnt, read by path
+# by the ordinary user that root then becomes.
+STEP_DOWN_SCRIPT = """
+set -e
+mount -t tmpfs -o mode=755,size=64k nbmark /mnt
+n=0
+while [ "$1" != -- ]; do mkdir /mnt/$n; mount --bind "$1" /mnt/$n; n=$((n + 1)); shift; done
+shift
+exec setpriv --reuid "$NBMARK_ID" --regid "$NBMARK_ID" --clear-groups --no-new-privs "$@"
+"""
+
+
+def command(limits: Limits) -> Command:
+    """How to start a driver behind the wall, as root or as an ordinary user.
+
+    Raises
+    ------
+    SandboxUnavailable
+        If bubblewrap is not installed.
+    """
+    bwrap = shutil.which("bwrap")
+    if bwrap is None:
+        raise SandboxUnavailable("bubblewrap is not installed: run 'apt-get install bubblewrap'")
+    private = {Path(sys.prefix): ENVIRONMENT, INSIDE: PROGRAM}
+    if not Path(sys.base_prefix).is_relative_to("/usr"):
+        private[Path(sys.base_prefix)] = sys.base_prefix
+    filter_fd, fonts_fd = _readable(seccomp_program()), _readable(_font_list()[1])
+    inner = _wall(bwrap, limits, filter_fd, fonts_fd)
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    if os.geteuid() == 0:
+        outer = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-c",
+                 STEP_DOWN_SCRIPT, "sh", *map(str, private), "--"]  # fmt: skip
+        inner += _bind({f"/mnt/{n}": inside for n, inside in enumerate(private.values())})
+        environment["NBMARK_ID"] = str(STEP_DOWN_ID + os.getpid() % 100_000_000)
+    else:
+        outer = []
+        inner += _bind({str(outside): inside for outside, inside in private.items()})
+    inner += ["--remount-ro", "/", "--", f"{ENVIRONMENT}/bin/python", "-I", f"{PROGRAM}/driver.py"]
+    return Command([*outer, *inner], environment, REMEDY, (filter_fd, fonts_fd))
+
+
+@functools.cache
+def seccomp_program() -> bytes:
+    """The filter, compiled once a process."""
+    return seccomp.program()
+
+
+def _wall(bwrap: str, limits: Limits, filter_fd: int, fonts_fd: int) -> list[str]:
+    size = str(limits.disk_mib << 20)
+    inside = {
+        "PATH": f"{ENVIRONMENT}/bin:/usr/bin:/bin", "HOME": "/work", "LANG": "C.UTF-8",
+        "TMPDIR": "/tmp", "MPLCONFIGDIR": "/tmp/matplotlib", "IPYTHONDIR": "/tmp/ipython",  # noqa: S108  # private tmpfs
+        "JUPYTER_RUNTIME_DIR": "/tmp", "PYTHONDONTWRITEBYTECODE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # noqa: S108, E501  # private tmpfs
+        "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+    }  # fmt: skip
+    arguments = [
+        bwrap, "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent",
+        "--new-session", "--cap-drop", "ALL", "--uid", "1000", "--gid", "1000",
+        "--hostname", "sandbox", "--clearenv", "--seccomp", str(filter_fd),
+        "--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", "/dev/shm",  # noqa: S108  # private tmpfs
+        "--remount-ro", "/dev", "--size", size, "--tmpfs", "/tmp", "--size", size,  # noqa: S108  # private tmpfs
+        "--tmpfs", "/work", "--chdir", "/work",
+        "--file", str(fonts_fd), f"/tmp/matplotlib/{_font_list()[0]}",  # noqa: S108  # private tmpfs
+    ]  # fmt: skip
+    for name, value in inside.items():
+        arguments += ["--setenv", name, value]
+    for path in SYSTEM:
+        if os.path.islink(path):
+            arguments += ["--symlink", os.readlink(path), path]
+        elif os.path.exists(path):
+            arguments += ["--ro-bind", path, path]
+    return arguments
+
+
+def _bind(places: dict[str, str]) -> list[str]:
+    return [part for outside, inside in places.items() for part in ("--ro-bind", outside, inside)]
+
+
+@functools.cache
+def _font_list() -> tuple[str, bytes]:
+    """Name and content of Matplotlib's list of fonts, which takes a second to make anew."""
+    key = hashlib.sha256(sys.prefix.encode()).hexdigest()[:16]
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = home / "nbmark" / f"matplotlib-{key}"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not list(folder.glob("fontlist-*.json")):
+        subprocess.run(  # noqa: S603  # our own interpreter
+            [sys.executable, "-c", "import matplotlib.font_manager"], check=True,
+            env={**os.environ, "MPLCONFIGDIR": str(folder)}, capture_output=True,
+        )  # fmt: skip
+    found = sorted(folder.glob("fontlist-*.json"))[0]
+    return found.name, found.read_bytes()
+
+
+def _readable(data: bytes) -> int:
+    """An inheritable descriptor from which `data` can be read once."""
+    fd = os.memfd_create("nbmark")
+    os.write(fd, data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd

@@ -1,0 +1,196 @@
+"""One submission's process: the driver behind its wall, the wire to it, and its watchdog."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import secrets
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from nbmark.errors import SandboxUnavailable
+from nbmark.limits import Limits
+from nbmark.sandboxes.watchdog import Watchdog
+from nbmark.wire import Wire, WireClosed, WireGarbage, WireTimeout
+
+START_TIMEOUT_S = 60.0
+# The driver interrupts an overlong cell itself and needs a moment for it; past this it is lost.
+MARGIN_S = 8.0
+MAX_FRAME_BYTES = 32 << 20
+
+
+@dataclass(frozen=True)
+class Command:
+    """How to start a driver: `arguments`, descriptors it inherits, and what to say if it fails."""
+
+    arguments: list[str]
+    environment: dict[str, str]
+    remedy: str
+    pass_fds: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class CellRun:
+    """What running one cell came to.
+
+    Parameters
+    ----------
+    status
+        ``ok``, ``error`` (the cell raised), ``timeout``, ``died`` or ``not run``.
+    outputs
+        As the kernel sent them: untrusted.
+    """
+
+    status: str
+    outputs: list[Any] = field(default_factory=list)
+    truncated: bool = False
+    execution_count: int | None = None
+    error_name: str = ""
+    error_message: str = ""
+    seconds: float = 0.0
+
+
+class Session:
+    """A kernel behind a wall, modelled on `subprocess.Popen`: it runs until it is closed.
+
+    Attributes
+    ----------
+    ended
+        None while it lives, else why it ended: ``died``, ``memory``, ``cpu``, ``time`` or
+        ``garbage`` (the process sent something that is no frame).
+    """
+
+    def __init__(self, command: Command, limits: Limits) -> None:
+        self.limits = limits
+        self.ended: str | None = None
+        self._ids = itertools.count()
+        self._nonce = secrets.token_hex(8)
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()
+        self._process = self._spawn(command)
+        assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101  # both are pipes
+        self._wire = Wire(os.dup(self._process.stdout.fileno()), os.dup(self._process.stdin.fileno()))
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._watchdog = Watchdog(self._process.pid, limits)
+        self._stop_at = time.monotonic() + limits.submission_timeout_s
+        self._remedy = command.remedy
+        self._started = False
+        # Sent now, awaited with the first request: the kernel starts while pytest collects.
+        self._send("start", time.monotonic() + START_TIMEOUT_S, {
+            "limits": limits.of_each_process(), "timeout_s": START_TIMEOUT_S})  # fmt: skip
+
+    def run_cell(self, code: str, timeout_s: float) -> CellRun:
+        """Run one cell; afterwards `ended` says whether the session is still alive."""
+        if self.ended:
+            return CellRun("not run")
+        began = time.monotonic()
+        reply = self._request("cell", timeout_s, {
+            "code": code, "timeout_s": timeout_s,
+            "max_output_bytes": self.limits.cell_output_kib << 10})  # fmt: skip
+        if reply is None or reply.get("status") not in ("ok", "error", "timeout", "died"):
+            self._end("died" if reply is None else "garbage")
+            return CellRun("died", seconds=time.monotonic() - began)
+        if reply["status"] == "died":
+            self._end("died")
+        outputs, count = reply.get("outputs"), reply.get("execution_count")
+        return CellRun(
+            status=reply["status"],
+            outputs=outputs if isinstance(outputs, list) else [],
+            truncated=bool(reply.get("truncated")),
+            execution_count=count if type(count) is int else None,
+            error_name=str(reply.get("error_name", ""))[:200],
+            error_message=str(reply.get("error_message", ""))[:500],
+            seconds=time.monotonic() - began,
+        )
+
+    def ask(self, question: str) -> str | None:
+        """The answer as JSON text, empty if it came too late; None once the session has ended."""
+        if self.ended:
+            return None
+        timeout_s = self.limits.question_timeout_s
+        reply = self._request("ask", timeout_s, {
+            "question": question, "timeout_s": timeout_s,
+            "max_bytes": self.limits.answer_kib << 10})  # fmt: skip
+        if reply is None or reply.get("status") == "died":
+            self._end("died")
+            return None
+        answer = reply.get("answer")
+        return answer if reply.get("status") == "ok" and isinstance(answer, str) else ""
+
+    def close(self) -> None:
+        """End the process and everything it started; may be called twice."""
+        self._watchdog.stop()
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+        self._process.wait()
+        with contextlib.suppress(OSError):
+            self._wire.close()
+        self._stderr.close()
+
+    def _spawn(self, command: Command) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(  # noqa: S603  # arguments are ours, no shell
+                command.arguments, env=command.environment, pass_fds=command.pass_fds,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr,
+                start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            raise SandboxUnavailable(f"{command.arguments[0]}: {error}; {command.remedy}") from error
+        finally:
+            for fd in command.pass_fds:
+                os.close(fd)
+
+    def _request(self, op: str, timeout_s: float, arguments: dict[str, Any]) -> dict[str, Any] | None:
+        """The driver's reply, or None if the session ended over it."""
+        self._await_start()
+        deadline = min(time.monotonic() + timeout_s + MARGIN_S, self._stop_at)
+        with self._watchdog.watching():
+            return self._receive(self._send(op, deadline, arguments), deadline)
+
+    def _await_start(self) -> None:
+        if self._started:
+            return
+        deadline = time.monotonic() + START_TIMEOUT_S
+        reply = self._receive(self._expected, deadline)
+        if reply is None or reply.get("status") != "ok":
+            said = self._last_words() or str((reply or {}).get("message", "")) or "it said nothing"
+            self.close()
+            raise SandboxUnavailable(f"the sandbox did not start ({said}); {self._remedy}")
+        self._started = True
+
+    def _send(self, op: str, deadline: float, arguments: dict[str, Any]) -> str:
+        self._expected = f"{self._nonce}-{next(self._ids)}"
+        # Where the process is gone already, the reply that never comes tells.
+        with contextlib.suppress(WireClosed, WireTimeout):
+            self._wire.send({"id": self._expected, "op": op, "args": arguments}, deadline=deadline)
+        return self._expected
+
+    def _receive(self, request_id: str, deadline: float) -> dict[str, Any] | None:
+        try:
+            reply = self._wire.receive(deadline=deadline, max_bytes=MAX_FRAME_BYTES)
+        except WireClosed:
+            self._end("died")
+        except WireTimeout:
+            self._end("time")
+        except WireGarbage:
+            self._end("garbage")
+        else:
+            if reply.get("id") == request_id:
+                return reply
+            self._end("garbage")
+        return None
+
+    def _end(self, reason: str) -> None:
+        self.ended = self.ended or self._watchdog.reason or reason
+        if self._process.poll() is None:
+            self._process.kill()
+
+    def _last_words(self) -> str:
+        self._stderr.seek(0)
+        lines = self._stderr.read(4096).decode("utf-8", "replace").strip().splitlines()
+        return lines[-1][:300] if lines else ""

@@ -1,0 +1,90 @@
+"""Length-prefixed JSON frames over two pipes, with a size cap and a deadline for each.
+
+The other end may be hostile: a frame's length is checked before a byte of it is kept, and a peer
+that stops reading or writing runs into the deadline instead of blocking this process.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import select
+import struct
+import time
+from typing import Any
+
+HEADER = struct.Struct(">I")
+
+
+class WireClosed(Exception):
+    """The other end is gone."""
+
+
+class WireTimeout(Exception):
+    """The deadline passed."""
+
+
+class WireGarbage(Exception):
+    """What came is no frame of ours: too long, no JSON, or not an object."""
+
+
+class Wire:
+    """Both directions of a conversation; owns the two descriptors."""
+
+    def __init__(self, read_fd: int, write_fd: int) -> None:
+        self._read_fd, self._write_fd = read_fd, write_fd
+        for fd in (read_fd, write_fd):
+            os.set_blocking(fd, False)
+
+    def send(self, value: dict[str, Any], *, deadline: float) -> None:
+        """Write one frame; `deadline` is a `time.monotonic` instant, or infinity."""
+        body = json.dumps(value).encode()
+        data = memoryview(HEADER.pack(len(body)) + body)
+        while data:
+            _wait(self._write_fd, select.POLLOUT, deadline)
+            try:
+                data = data[os.write(self._write_fd, data) :]
+            except BlockingIOError:
+                continue
+            except OSError:
+                raise WireClosed from None
+
+    def receive(self, *, deadline: float, max_bytes: int) -> dict[str, Any]:
+        """Read one frame of at most `max_bytes`."""
+        (length,) = HEADER.unpack(self._read_exactly(HEADER.size, deadline))
+        if length > max_bytes:
+            raise WireGarbage(f"a frame of {length} bytes; at most {max_bytes} are allowed")
+        try:
+            value = json.loads(self._read_exactly(length, deadline))
+        except (ValueError, RecursionError):
+            raise WireGarbage("a frame that is no JSON") from None
+        if not isinstance(value, dict):
+            raise WireGarbage("a frame that is no object")
+        return value
+
+    def close(self) -> None:
+        for fd in (self._read_fd, self._write_fd):
+            os.close(fd)
+
+    def _read_exactly(self, amount: int, deadline: float) -> bytes:
+        parts: list[bytes] = []
+        while amount:
+            _wait(self._read_fd, select.POLLIN, deadline)
+            try:
+                part = os.read(self._read_fd, min(amount, 1 << 20))
+            except BlockingIOError:
+                continue
+            if not part:
+                raise WireClosed
+            parts.append(part)
+            amount -= len(part)
+        return b"".join(parts)
+
+
+def _wait(fd: int, event: int, deadline: float) -> None:
+    poll = select.poll()
+    poll.register(fd, event)
+    remaining_ms = max(0.0, deadline - time.monotonic()) * 1000
+    if not poll.poll(None if math.isinf(deadline) else remaining_ms):
+        raise WireTimeout
