@@ -115,6 +115,15 @@ class Registrar:
                 return False
             return True
 
+    def due_date(self, assignment: str) -> datetime.datetime | None:
+        """When the assignment is due, in UTC without a zone; None if there is no such date."""
+        with self._open() as gradebook:
+            try:
+                found: datetime.datetime | None = gradebook.find_assignment(assignment).duedate
+            except MissingEntry:
+                return None
+            return found
+
     def refuse_unknown_student(self, student: str) -> None:
         """Raise `UsageError` unless the student is in the gradebook already."""
         with self._open() as gradebook:

@@ -1,0 +1,346 @@
+"""Hidden checks of `mse`: a line fitted by hand (section 3.1 of the chapter)."""
+
+import numpy as np
+import pytest
+import reference
+from reference import AGE, SBP
+
+from nbmark import CheckFailed, check, fail
+
+BEST_A, BEST_B = reference.closed_form(AGE, SBP)
+FIRST_LINE = (1.0, 100.0)
+RSS_5 = reference.rss(*FIRST_LINE, rows=5)
+ROOT_OF_MEAN = "Take the root of the mean. How many residuals went into it?"
+ALL_WOMEN = (
+    "All the women are in this sum. By how many do you divide, and is the last step there or one "
+    "too many?"
+)
+WHICH_COLUMN = "Which number multiplies the age, and which column is predicted?"
+SAME_COUNT = "Numerator and denominator must be averages over the same count."
+UNITS = "Does your slope have the unit mmHg per year, and may your line choose its own intercept?"
+THROUGH_THE_MEANS = (
+    "The best line passes through the point of the two (unrounded) means. Does yours?"
+)
+OWN_FUNCTION = "Use your own function mse with your own line."
+
+
+def follows(student, name, compute, *names, rel=1e-4):
+    """Whether a value is right for the student's own earlier ones, right or wrong."""
+    try:
+        value, *own = (np.ravel(student.array(one).value) for one in (name, *names))
+    except CheckFailed:
+        return False
+    expected = compute(*own)
+    return value.shape == expected.shape and np.allclose(value, expected, rtol=rel)
+
+
+# Table 3.1 -------------------------------------------------------------------------------------
+
+
+@check("table", points=1, title="Predictions for the first five women")
+def test_predictions(student):
+    student.array("y_hat_5", shape=(5,)).matches(reference.predict(*FIRST_LINE, AGE[:5]), mistakes=[
+        (reference.predict(100, 1, AGE[:5]), WHICH_COLUMN),
+        (reference.predict(BEST_A, BEST_B, AGE[:5]), "Which line does the question name?"),
+    ])  # fmt: skip
+
+
+@check("table", points=0.5, title="Residuals of the first five women")
+def test_residuals(student):
+    right = reference.residuals(*FIRST_LINE, rows=5)
+    answer = student.array("residual_5", shape=(5,))
+    if follows(student, "residual_5", lambda y_hat: SBP[:5] - y_hat, "y_hat_5"):
+        return
+    answer.matches(right, mistakes=[
+        (-right, "Here a residual is the observed value minus the predicted one. Which of the two "
+                 "did you subtract?"),
+        (np.abs(right), "A residual has a sign: it tells whether the woman lies above the line."),
+    ])  # fmt: skip
+
+
+@check("table", points=0.5, title="Squared residuals of the first five women")
+def test_squared_residuals(student):
+    answer = student.array("squared_residual_5", shape=(5,))
+    if follows(student, "squared_residual_5", np.square, "residual_5"):
+        return
+    answer.matches(reference.residuals(*FIRST_LINE, rows=5) ** 2,
+                   otherwise="Square each of your residuals, one by one.")  # fmt: skip
+
+
+# RSS, MSE and its root -------------------------------------------------------------------------
+
+
+@check("five", points=1, title="RSS of the first five women")
+def test_rss_of_five(student):
+    student.number("rss_5").matches(RSS_5, rel=1e-4, mistakes=[
+        (RSS_5 / 5, "This is already the mean. The RSS is the sum of the squared residuals."),
+        (reference.rss(*FIRST_LINE), "Only the first five women belong into this sum."),
+    ])  # fmt: skip
+
+
+@check("five", points=1, title="MSE of the first five women")
+def test_mse_of_five(student):
+    residuals = reference.residuals(*FIRST_LINE, rows=5)
+    answer = student.number("mse_5")
+    if follows(student, "mse_5", lambda rss: rss / 5, "rss_5"):
+        return
+    square_first = "Square each residual first, average afterwards."
+    answer.matches(RSS_5 / 5, rel=1e-4, mistakes=[
+        (RSS_5, "This is the sum of the squared residuals. What turns a sum into a mean?"),
+        (RSS_5 / 4, "You divided by one less than the number of women. The chapter's MSE is a plain "
+                    "average."),
+        (np.sqrt(RSS_5 / 5), "The MSE is measured in mmHg². Check the unit of your value."),
+        (np.mean(np.abs(residuals)), square_first),
+        (np.mean(residuals), square_first),
+        (np.mean(residuals) ** 2, square_first),
+        (RSS_5 // 5, "Do not round, and do not use the whole-number division //."),
+    ])  # fmt: skip
+
+
+@check("five", points=1, title="Root of the MSE")
+def test_root_of_mse(student):
+    answer = student.number("rmse_5")
+    if follows(student, "rmse_5", np.sqrt, "mse_5", rel=1e-3):
+        return
+    answer.matches(np.sqrt(RSS_5 / 5), rel=1e-3, mistakes=[
+        (np.sqrt(RSS_5), ROOT_OF_MEAN),
+        (np.sqrt(RSS_5 / 4), ROOT_OF_MEAN),
+    ])  # fmt: skip
+
+
+# The function mse, and the first line ----------------------------------------------------------
+
+
+@check("mse-function", points=2, title="mse(a, b) for any line")
+def test_mse_function(student):
+    for a, b in [(0.0, 139.0), (1.1, 87.7), (-2.0, 300.0), (0, 0)]:
+        n, rss = len(AGE), reference.rss(a, b)
+        student.call("mse", a, b).number().matches(rss / n, mistakes=[
+            (rss, "Your function returns a sum. What turns a sum into a mean?"),
+            (rss / (n - 1), "Your function divides by one less than the number of women."),
+            (np.sqrt(rss / n), "Your function takes a root: the MSE is measured in mmHg²."),
+            (rss / 5, "Your function divides by 5, but all 33 women are in the sum."),
+            (reference.mse(a, b, rows=5), "Your function looks at the first five women only."),
+            (reference.mse(b, a), "Your function exchanges a and b: the slope comes first."),
+            (reference.mse(*FIRST_LINE), "Your function gives the same for every line: does it use "
+                                         "its arguments a and b?"),
+        ])  # fmt: skip
+
+
+@check("first-line", points=1, title="MSE of the first line on all women")
+def test_mse_of_first_line(student):
+    n, rss = len(AGE), reference.rss(*FIRST_LINE)
+    swapped = float(np.mean((AGE - (SBP + 100)) ** 2))
+    student.number("mse_1_100").matches(rss / n, rel=1e-4, mistakes=[
+        *((wrong, ALL_WOMEN) for wrong in (rss, np.sqrt(rss / n), rss / (n - 1), rss / 5)),
+        (reference.mse(100, 1), WHICH_COLUMN),
+        (swapped, WHICH_COLUMN),
+    ])  # fmt: skip
+
+
+@check("first-line", points=1, title="Prediction for a woman of 31")
+def test_prediction_for_31(student):
+    which_line = "Which line does the question name, and which of its two numbers multiplies the age?"
+    student.number("sbp_31").matches(131, rel=1e-4, mistakes=[
+        (100 * 31 + 1, which_line),
+        (BEST_A * 31 + BEST_B, which_line),
+    ])  # fmt: skip
+
+
+# Search by hand (exercise 1) -------------------------------------------------------------------
+
+
+def search_gets_below(student, limit):
+    a, b = student.number("a_manual").value, student.number("b_manual").value
+    found = reference.mse(a, b) if np.isfinite([a, b]).all() else np.inf
+    if not found < limit:
+        fail(f"Your line's MSE is not below {limit:g} yet. Change one of the two numbers a little, "
+             "keep what helps, then change the other.", own=f"a = {a:.6g}, b = {b:.6g}")  # fmt: skip
+
+
+@check("search", points=0.5, title="Your line beats the first line")
+def test_search_below_408(student):
+    search_gets_below(student, 408)
+
+
+@check("search", points=0.5, title="Your line gets below 375")
+def test_search_below_375(student):
+    search_gets_below(student, 375)
+
+
+@check("search", points=0.5, title="Your line gets below 352")
+def test_search_below_352(student):
+    search_gets_below(student, 352)
+
+
+@check("search", points=0.5, title="Your line gets below 349.5")
+def test_search_below_349_5(student):
+    search_gets_below(student, 349.5)
+
+
+# The derivation box ----------------------------------------------------------------------------
+
+
+def in_common_scale(student):
+    """The student's system and the reference's, both divided by their largest matrix entry."""
+    matrix = student.array("normal_matrix", shape=(2, 2)).value
+    rhs = student.array("normal_rhs", shape=(2,)).value
+    scale = matrix.flat[np.argmax(np.abs(matrix))]
+    if not np.isfinite(scale) or scale == 0:
+        fail("The matrix should not be all zeros, and hold finite numbers.", own=str(matrix))
+    right_matrix, right_rhs = reference.normal_equations()
+    return matrix / scale, rhs / scale, right_matrix / right_matrix.max(), right_rhs / right_matrix.max()
+
+
+@check("normal", points=0.5, title="Matrix of the two equations")
+def test_normal_matrix(student):
+    matrix, _, right, _ = in_common_scale(student)
+    if not np.allclose(matrix, right, rtol=1e-6, atol=1e-12):
+        if np.allclose(matrix, right[::-1, ::-1], rtol=1e-6, atol=1e-12):
+            fail("Your equations are in the order (b, a). Write them in the order (a, b).")
+        fail("Set the derivative with respect to a, then the one with respect to b, to zero. Which "
+             "sum stands beside a, and which beside b?")  # fmt: skip
+
+
+@check("normal", points=0.5, title="Right-hand side of the two equations")
+def test_normal_rhs(student):
+    _, rhs, _, right = in_common_scale(student)
+    if not np.allclose(rhs, right, rtol=1e-6):
+        fail("The right-hand side holds what has neither a nor b in it, with the same factor as your "
+             "matrix.")  # fmt: skip
+
+
+# The closed form -------------------------------------------------------------------------------
+
+
+def hidden_data(draw):
+    """Triples (x, y, rel) that no student has seen: rising, falling, two points, far from zero."""
+    x = draw.uniform(-3, 8, size=20)
+    yield x, 2.5 * x - 1 + draw.normal(size=20), 1e-6
+    yield x, -7 * x + 40 + draw.normal(size=20), 1e-6
+    yield np.array([1.0, 4.0]), draw.uniform(1, 9, size=2), 1e-6
+    yield x + 1e4, 0.3 * x + draw.normal(size=20), 1e-6
+    narrow = x.astype(np.float32)
+    yield narrow, (3 * narrow + 2 + draw.normal(size=20)).astype(np.float32), 1e-4
+
+
+@check("closed-form", points=2, title="closed_form(x, y) for data you have not seen")
+def test_closed_form(student, draw):
+    for x, y, rel in hidden_data(draw):
+        a, b = reference.closed_form(x, y)
+        n = len(x)
+        answer = student.call("closed_form", x, y).array((2,))
+        mixed = a * n / (n - 1)
+        answer.matches([a, b], rel=rel, abs=rel, mistakes=[
+            ([b, a], "Return the slope first, then the intercept."),
+            ([mixed, np.mean(y) - mixed * np.mean(x)], SAME_COUNT),
+            (reference.closed_form(y, x), WHICH_COLUMN),
+            ([BEST_A, BEST_B], "Your function ignores its arguments: use x and y, not age and sbp."),
+            ([a, np.mean(y) + a * np.mean(x)], THROUGH_THE_MEANS),
+        ])  # fmt: skip
+
+
+@check("best-line", points=1, title="Slope and intercept of the best line")
+def test_best_line(student):
+    a, b = student.number("a_hat").value, student.number("b_hat").value
+    n, mean_x, mean_y = len(AGE), AGE.mean(), SBP.mean()
+
+    def through_means(slope):
+        return slope, mean_y - slope * mean_x
+
+    right = (BEST_A, BEST_B)
+    wrong = [
+        (through_means(BEST_A * n / (n - 1)), SAME_COUNT),
+        (through_means(BEST_A * (n - 1) / n), SAME_COUNT),
+        (reference.closed_form(SBP, AGE), UNITS),
+        (through_means(np.corrcoef(AGE, SBP)[0, 1]), UNITS),
+        ((np.sum(AGE * SBP) / np.sum(AGE**2), 0), UNITS),
+        ((BEST_A, mean_y + BEST_A * mean_x), THROUGH_THE_MEANS),
+        ((BEST_A, 139 - BEST_A * mean_x), THROUGH_THE_MEANS),
+        ((BEST_B, BEST_A), "Which of the two numbers is the slope?"),
+    ]
+    own = f"a_hat = {a:.7g}, b_hat = {b:.7g}"
+    if (a, b) == pytest.approx(right, rel=1e-4):
+        return
+    for pair, sentence in wrong:
+        if (a, b) == pytest.approx(pair, rel=1e-4, abs=1e-9):
+            fail(sentence, own)
+    fail("This is not the line with the smallest MSE. Give your function closed_form the arrays age "
+         "and sbp, and do not round.", own)  # fmt: skip
+
+
+@check("best-line", points=1, title="The smallest MSE")
+def test_smallest_mse(student):
+    n, rss = len(AGE), reference.rss(BEST_A, BEST_B)
+    student.number("mse_min").matches(rss / n, rel=2e-5, mistakes=[
+        (wrong, OWN_FUNCTION) for wrong in (rss, np.sqrt(rss / n), rss / (n - 1), rss / (n - 2))
+    ], otherwise="This is not the smallest MSE. Do not round your line before you use it.")  # fmt: skip
+
+
+# The picture (figures 3.1 and 3.3) -------------------------------------------------------------
+
+
+def drawn_in(axes):
+    """Points, lines, segments and labels of an axes as plain lists."""
+    import numpy as np
+    from matplotlib.collections import LineCollection, PathCollection
+
+    points, segments, lines = [], [], []
+    for one in axes.collections:
+        if isinstance(one, LineCollection):
+            segments += [np.asarray(part, float).tolist() for part in one.get_segments()]
+        elif isinstance(one, PathCollection):
+            points += np.asarray(one.get_offsets(), float).tolist()
+    for one in axes.lines:
+        path = np.column_stack([np.asarray(one.get_xdata(), float), np.asarray(one.get_ydata(), float)])
+        if one.get_marker() not in ("None", "none", "", " ", None):
+            points += path.tolist()
+        if one.get_linestyle() not in ("None", "none", "", " "):
+            lines.append(path.tolist())
+    return {"points": points, "segments": segments, "lines": lines,
+            "labels": [axes.get_xlabel(), axes.get_ylabel()]}  # fmt: skip
+
+
+def picture(student):
+    return student.probe(drawn_in, "ax_fit").value
+
+
+def vertical(line):
+    """Whether a line is one vertical stroke between two points."""
+    return len(line) == 2 and line[0][0] == line[1][0]
+
+
+@check("plot", points=0.5, title="All 33 women are in the picture")
+def test_plot_points(student):
+    points = np.array(picture(student)["points"], dtype=float).reshape(-1, 2)
+    for x, y in zip(AGE, SBP, strict=True):
+        if not np.isclose(points, (x, y), atol=1e-6).all(axis=1).any():
+            fail("Not every woman is a point of ax_fit. Draw age to the right and sbp upwards.")
+
+
+@check("plot", points=0.5, title="The best line is in the picture")
+def test_plot_line(student):
+    for line in picture(student)["lines"]:
+        x, y = np.array(line, dtype=float).reshape(-1, 2).T
+        long_enough = len(x) >= 2 and np.ptp(x) >= 0.5 * np.ptp(AGE)
+        if long_enough and np.allclose(y, BEST_A * x + BEST_B, rtol=1e-3):
+            return
+    fail("I cannot find your best line in ax_fit. Draw a_hat * age + b_hat against age as a line.")
+
+
+@check("plot", points=0.5, title="33 residuals are in the picture")
+def test_plot_residuals(student):
+    seen = picture(student)
+    strokes = [one for one in [*seen["segments"], *seen["lines"]] if vertical(one)]
+    found = np.array([[one[0][0], *sorted((one[0][1], one[1][1]))] for one in strokes]).reshape(-1, 3)
+    ends = np.sort(np.column_stack([SBP, BEST_A * AGE + BEST_B]), axis=1)
+    for x, (low, high) in zip(AGE, ends, strict=True):
+        if not np.isclose(found, (x, low, high), rtol=1e-3, atol=1e-3).all(axis=1).any():
+            fail("Each woman needs a vertical stroke from her point to the line, for instance with "
+                 "ax_fit.vlines.", own=f"{len(found)} vertical strokes")  # fmt: skip
+
+
+@check("plot", points=0.5, title="Both axes have a label")
+def test_plot_labels(student):
+    if not all(isinstance(one, str) and one.strip() for one in picture(student)["labels"]):
+        fail("Label both axes with what they show and its unit.")

@@ -1,0 +1,97 @@
+"""Looks at a machine and a course: what is missing for grading, and how to mend it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from nbmark import sandboxes
+from nbmark.errors import InfrastructureError
+from nbmark.limits import Limits
+
+USERNS_LIMIT = Path("/proc/sys/user/max_user_namespaces")
+USERNS_CLONE = Path("/proc/sys/kernel/unprivileged_userns_clone")
+APPARMOR_LIMIT = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+APPARMOR_PROFILE = """\
+sudo tee /etc/apparmor.d/bwrap <<'END' && sudo apparmor_parser -r /etc/apparmor.d/bwrap
+abi <abi/4.0>,
+include <tunables/global>
+profile bwrap /usr/bin/bwrap flags=(unconfined) { userns, }
+END"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; `remedy` is empty if it is `well`."""
+
+    subject: str
+    well: bool
+    found: str
+    remedy: str = ""
+
+
+def examine(root: Path) -> list[Finding]:
+    """Everything that grading in the course folder `root` needs."""
+    return [_python(), _bubblewrap(), *_namespaces(), _wall(), _course(root)]
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Finding("Python", sys.version_info >= (3, 11), version, _unless(
+        sys.version_info >= (3, 11), "install Python 3.11 or newer"))  # fmt: skip
+
+
+def _bubblewrap() -> Finding:
+    path = shutil.which("bwrap")
+    return Finding("bubblewrap", path is not None, path or "not installed",
+                   _unless(path is not None, "apt-get install bubblewrap"))  # fmt: skip
+
+
+def _namespaces() -> Iterator[Finding]:
+    """The three switches by which a kernel refuses user namespaces, where they exist."""
+    if USERNS_LIMIT.exists():
+        number = int(USERNS_LIMIT.read_text())
+        yield Finding("user namespaces", number > 0, f"at most {number}",
+                      _unless(number > 0, "sysctl user.max_user_namespaces=10000"))  # fmt: skip
+    if USERNS_CLONE.exists():
+        allowed = USERNS_CLONE.read_text().strip() == "1"
+        yield Finding("user namespaces for everybody", allowed, "on" if allowed else "off",
+                      _unless(allowed, "sysctl kernel.unprivileged_userns_clone=1"))  # fmt: skip
+    if APPARMOR_LIMIT.exists() and APPARMOR_LIMIT.read_text().strip() == "1":
+        profile = Path("/etc/apparmor.d/bwrap").exists() or Path(
+            "/etc/apparmor.d/bwrap-userns-restrict").exists()  # fmt: skip
+        yield Finding("AppArmor", profile, "restricts user namespaces",
+                      _unless(profile, APPARMOR_PROFILE))  # fmt: skip
+
+
+def _wall() -> Finding:
+    """The proof: a real sandbox with a real kernel, and one question to it."""
+    try:
+        session = sandboxes.open_session("bubblewrap", Limits())
+        try:
+            status = session.run_cell("1 + 1", 20).status
+        finally:
+            session.close()
+    except InfrastructureError as error:
+        remedy = "see the lines above; in Docker run with --security-opt seccomp=unconfined"
+        return Finding("sandbox", False, str(error), remedy)
+    return Finding("sandbox", status == "ok", f"a kernel ran behind the wall: {status}",
+                   _unless(status == "ok", "see the lines above"))  # fmt: skip
+
+
+def _course(root: Path) -> Finding:
+    missing = [name for name in ("nbgrader_config.py", "source", "graders") if not (root / name).exists()]
+    if missing:
+        return Finding("course", False, f"{root} lacks {', '.join(missing)}",
+                       "run nbmark in the course's folder, or give --course")  # fmt: skip
+    writable = os.access(root, os.W_OK)
+    return Finding("course", writable, str(root),
+                   _unless(writable, "make the folder writable for the grading user"))  # fmt: skip
+
+
+def _unless(well: bool, remedy: str) -> str:
+    return "" if well else remedy

@@ -1,0 +1,78 @@
+"""Where nbmark takes over from ``nbgrader autograde`` and from formgrader's button.
+
+``c.Autograde.exporter_class = "nbmark.nbgrader_plugins.GradingExporter"``: nbgrader makes its
+exporter once a run, after it has found the submissions and before it has touched one. That is the
+moment to grade them all, by the same `grading.grade` as everybody, and to leave nbgrader nothing to
+do: its own loop would copy what a link points to, stop at invalid JSON, and skip for good what was
+half done when somebody pulled the plug.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from nbconvert.exporters import NotebookExporter
+from nbgrader.converters.base import NbGraderException
+from traitlets import Unicode
+
+from nbmark.course import Course
+from nbmark.errors import NbmarkError
+from nbmark.gradebook import Registrar
+from nbmark.grading import Row, Settings, Watcher, grade
+
+
+class GradingExporter(NotebookExporter):  # type: ignore[misc]  # nbconvert has no type hints
+    """Grades the submissions of the `Autograde` converter that makes it."""
+
+    sandbox = Unicode(
+        "bubblewrap", help="The wall around students' code: bubblewrap, or none (development only)."
+    ).tag(config=True)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        converter = self.parent
+        students = _students(converter)
+        try:
+            rows = grade(
+                Course(Path(converter.coursedir.root)),
+                Registrar(converter.coursedir, converter.config),
+                converter.coursedir.assignment_id, students,
+                Settings(self.sandbox, 1, converter.force, converter.create_student),
+                _Log(converter.log),
+            )  # fmt: skip
+        except NbmarkError as error:
+            for line in str(error).splitlines():
+                converter.log.error(line)
+            raise NbGraderException(str(error)) from error
+        converter.assignments = {}
+        failed = [row.student for row in rows if row.outcome == "not graded"]
+        if failed:
+            raise NbGraderException(f"not graded: {', '.join(failed)}; their grades are as before")
+
+
+class _Log(Watcher):
+    """Plain lines in nbgrader's log."""
+
+    def __init__(self, log: Any) -> None:
+        self._log = log
+
+    def begin(self, due: int, up_to_date: int) -> None:
+        self._log.info("%d submissions to grade, %d up to date", due, up_to_date)
+
+    def finished(self, row: Row) -> None:
+        if row.outcome == "not graded":
+            self._log.error("%s was not graded: %s", row.student, row.trouble)
+        else:
+            self._log.info("%s: %g points", row.student, row.earned)
+
+
+def _students(converter: Any) -> list[str] | None:
+    """Whom nbgrader was asked to grade; None for everybody, those without a notebook included."""
+    excluded = set(filter(None, converter.coursedir.student_id_exclude.split(",")))
+    if converter.coursedir.student_id == "*" and not excluded:
+        return None
+    pattern = re.compile(converter._format_source("(?P<assignment>.*)", "(?P<student>.*)", escape=True))
+    found = (pattern.fullmatch(folder) for folder in converter.assignments)
+    return sorted({match["student"] for match in found if match} - excluded)

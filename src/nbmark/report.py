@@ -1,0 +1,145 @@
+"""What the command line shows: progress, tables, and the same as JSON."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from nbmark.doctor import Finding
+from nbmark.feedback import diagnosis
+from nbmark.grading import Row, Watcher
+from nbmark.verify import Case
+
+
+class Progress(Watcher):
+    """A bar on a terminal, plain lines in a log; both on standard error."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._bar = Bar(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"), TimeRemainingColumn(),
+            console=self._console, disable=not self._console.is_terminal, transient=True,
+        )  # fmt: skip
+        self._task = self._bar.add_task("grading", total=None, note="")
+        self._done = self._failed = self._total = 0
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self._bar.stop()
+
+    def verifying(self, case: Case) -> None:
+        self._done += 1
+        self._bar.update(self._task, description="verifying", completed=self._done, note=case.name)
+        self._line(f"verified {case.name}: {'as expected' if case.as_expected else 'NOT as expected'}")
+
+    def begin(self, due: int, up_to_date: int) -> None:
+        self._done, self._total, self._began = 0, due, time.monotonic()
+        self._bar.reset(self._task, description="grading", total=due, note="")
+        self._line(f"{due} submissions to grade, {up_to_date} up to date")
+
+    def finished(self, row: Row) -> None:
+        self._done += 1
+        self._failed += row.outcome == "not graded"
+        elapsed_s = max(time.monotonic() - self._began, 1e-3)
+        left_s = (self._total - self._done) * elapsed_s / self._done
+        rate = f"{self._failed} failed, {60 * self._done / elapsed_s:.0f} a minute"
+        self._bar.update(self._task, completed=self._done, note=rate)
+        what = row.trouble or f"{row.earned:g} points"
+        self._line(f"{self._done} of {self._total}, {rate}, {left_s:.0f} s left: {row.student}: {what}")
+
+    def _line(self, text: str) -> None:
+        if not self._console.is_terminal:
+            print(text, file=sys.stderr, flush=True)
+
+
+def print_rows(rows: Sequence[Row]) -> None:
+    """A table of students, points by task, and what they were told."""
+    tasks = list(dict.fromkeys(task for row in rows for task in row.scores))
+    table = Table(show_lines=False, pad_edge=False)
+    table.add_column("student", no_wrap=True)
+    for task in tasks:
+        table.add_column(task, justify="right")
+    table.add_column("points", justify="right")
+    table.add_column("what happened", ratio=1)
+    for row in rows:
+        points = [f"{row.scores[task].earned:g}" if task in row.scores else "–" for task in tasks]
+        total = f"{row.earned:g}" if row.scores else "–"
+        table.add_row(row.student, *points, total, _gist(row))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=180)
+    console.print(table)
+    counts = {word: sum(row.outcome == word for row in rows)
+              for word in ("graded", "up to date", "not graded")}  # fmt: skip
+    print(", ".join(f"{number} {word}" for word, number in counts.items() if number)
+          or "nothing to grade")  # fmt: skip
+
+
+def rows_as_json(assignment: str, rows: Sequence[Row]) -> dict[str, Any]:
+    """The rows for ``nbmark grade --json``."""
+    return {"assignment": assignment, "students": [_row_as_json(row) for row in rows]}
+
+
+def print_cases(cases: Sequence[Case]) -> None:
+    """A table of the cases of ``nbmark verify``."""
+    table = Table("case", "what it shows", "as expected")
+    for case in cases:
+        table.add_row(case.name, case.title, "yes" if case.as_expected else "NO")
+    Console().print(table)
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """A table of what ``nbmark doctor`` looked at, and the remedies."""
+    table = Table("looked at", "well", "found", "what to do")
+    for one in findings:
+        table.add_row(one.subject, "yes" if one.well else "NO", one.found, one.remedy)
+    Console().print(table)
+
+
+def _gist(row: Row) -> str:
+    """The first thing a reader of the table wants to know about a submission."""
+    if row.trouble:
+        return row.trouble
+    if row.graded is None:
+        return ""
+    if row.graded.unreadable:
+        return next(iter(row.graded.unreadable.values()))
+    said = list(dict.fromkeys(filter(None, map(diagnosis, row.graded.results))))
+    more = f" (and {len(said) - 1} more)" if len(said) > 1 else ""
+    return said[0] + more if said else "all right"
+
+
+def _row_as_json(row: Row) -> dict[str, Any]:
+    graded = row.graded
+    return {
+        "student": row.student,
+        "outcome": row.outcome,
+        "points": row.earned if row.scores else None,
+        "trouble": row.trouble,
+        "sandbox": graded.sandbox if graded else None,
+        "seconds": round(graded.seconds, 3) if graded else None,
+        "unreadable": graded.unreadable if graded else {},
+        "cells": {name: vars(score) for name, score in row.scores.items()},
+        "checks": [
+            {"name": one.check.name, "cell": one.check.cell, "title": one.check.title,
+             "outcome": one.outcome, "points": one.earned, "says": diagnosis(one), "own": one.own,
+             "trace": one.trace}
+            for one in (graded.results if graded else [])
+        ],
+    }  # fmt: skip
