@@ -36,7 +36,7 @@ class Case:
     Parameters
     ----------
     name
-        ``checks``, ``release``, ``reference`` or ``wrong/<file>``.
+        ``checks``, ``leaks``, ``reference``, ``release`` or ``wrong/<file>``.
     title
         What the case shows.
     """
@@ -132,7 +132,7 @@ def _release_case(assignment: Assignment, checks: Sequence[Check]) -> Case:
             if cell.is_locked and cell.grade_id
             and (cell.grade_id not in released or released[cell.grade_id].source != cell.source)
         ]  # fmt: skip
-    return Case("release/", title, tuple(problems))
+    return Case("leaks", title, tuple(problems))
 
 
 def _trials(assignment: Assignment) -> list[Trial]:
