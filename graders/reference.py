@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 # 33 healthy women: age in years, systolic blood pressure in mmHg.
+# fmt: off
 AGE: Array = np.array(
     [22, 41, 52, 23, 41, 54, 24, 46, 56, 27, 47, 57, 28, 48, 58, 9, 49, 59, 30, 49, 63, 32, 50, 67,
-     33, 51, 71, 35, 51, 77, 40, 51, 81], dtype=np.float64)  # fmt: skip
+     33, 51, 71, 35, 51, 77, 40, 51, 81], dtype=np.float64)
 SBP: Array = np.array(
     [131, 139, 128, 128, 171, 105, 116, 137, 145, 106, 111, 141, 114, 115, 153, 123, 133, 157, 117,
-     128, 155, 122, 183, 176, 99, 130, 172, 121, 133, 178, 147, 144, 217], dtype=np.float64)  # fmt: skip
+     128, 155, 122, 183, 176, 99, 130, 172, 121, 133, 178, 147, 144, 217], dtype=np.float64)
+# fmt: on
 
 
 def predict(a: float, b: float, x: Array = AGE) -> Array:

@@ -1,11 +1,13 @@
 """Hidden checks of `mse`: a line fitted by hand (section 3.1 of the chapter)."""
 
+import contextlib
+
 import numpy as np
 import pytest
-import reference
-from reference import AGE, SBP
 
+import reference
 from nbmark import CheckFailed, check, fail
+from reference import AGE, SBP
 
 BEST_A, BEST_B = reference.closed_form(AGE, SBP)
 FIRST_LINE = (1.0, 100.0)
@@ -24,13 +26,18 @@ THROUGH_THE_MEANS = (
 OWN_FUNCTION = "Use your own function mse with your own line."
 
 
-def follows(student, name, compute, *names, rel=1e-4):
-    """Whether a value is right for the student's own earlier ones, right or wrong."""
+def follows(student, name, compute, earlier, rel=1e-4):
+    """Whether a value is right for the student's own earlier one, be that right or wrong.
+
+    Zeros and ones are what they are after any step, so they show nothing.
+    """
     try:
-        value, *own = (np.ravel(student.array(one).value) for one in (name, *names))
+        value, own = (np.ravel(student.array(one).value) for one in (name, earlier))
     except CheckFailed:
         return False
-    expected = compute(*own)
+    if np.allclose(value, own) or not value.any() or not own.any():
+        return False
+    expected = compute(own)
     return value.shape == expected.shape and np.allclose(value, expected, rtol=rel)
 
 
@@ -87,8 +94,8 @@ def test_mse_of_five(student):
     square_first = "Square each residual first, average afterwards."
     answer.matches(RSS_5 / 5, rel=1e-4, mistakes=[
         (RSS_5, "This is the sum of the squared residuals. What turns a sum into a mean?"),
-        (RSS_5 / 4, "You divided by one less than the number of women. The chapter's MSE is a plain "
-                    "average."),
+        (RSS_5 / 4, "You divided by one less than the number of women. The chapter's MSE is a "
+                    "plain average."),
         (np.sqrt(RSS_5 / 5), "The MSE is measured in mmHg². Check the unit of your value."),
         (np.mean(np.abs(residuals)), square_first),
         (np.mean(residuals), square_first),
@@ -140,7 +147,9 @@ def test_mse_of_first_line(student):
 
 @check("first-line", points=1, title="Prediction for a woman of 31")
 def test_prediction_for_31(student):
-    which_line = "Which line does the question name, and which of its two numbers multiplies the age?"
+    which_line = (
+        "Which line does the question name, and which of its two numbers multiplies the age?"
+    )
     student.number("sbp_31").matches(131, rel=1e-4, mistakes=[
         (100 * 31 + 1, which_line),
         (BEST_A * 31 + BEST_B, which_line),
@@ -155,7 +164,8 @@ def search_gets_below(student, limit):
     found = reference.mse(a, b) if np.isfinite([a, b]).all() else np.inf
     if not found < limit:
         fail(f"Your line's MSE is not below {limit:g} yet. Change one of the two numbers a little, "
-             "keep what helps, then change the other.", own=f"a = {a:.6g}, b = {b:.6g}")  # fmt: skip
+             "keep what helps, then change the other.",
+             own=f"a = {a:.6g}, b = {b:.6g}")  # fmt: skip
 
 
 @check("search", points=0.5, title="Your line beats the first line")
@@ -189,7 +199,12 @@ def in_common_scale(student):
     if not np.isfinite(scale) or scale == 0:
         fail("The matrix should not be all zeros, and hold finite numbers.", own=str(matrix))
     right_matrix, right_rhs = reference.normal_equations()
-    return matrix / scale, rhs / scale, right_matrix / right_matrix.max(), right_rhs / right_matrix.max()
+    return (
+        matrix / scale,
+        rhs / scale,
+        right_matrix / right_matrix.max(),
+        right_rhs / right_matrix.max(),
+    )
 
 
 @check("normal", points=0.5, title="Matrix of the two equations")
@@ -206,8 +221,8 @@ def test_normal_matrix(student):
 def test_normal_rhs(student):
     _, rhs, _, right = in_common_scale(student)
     if not np.allclose(rhs, right, rtol=1e-6):
-        fail("The right-hand side holds what has neither a nor b in it, with the same factor as your "
-             "matrix.")  # fmt: skip
+        fail("The right-hand side holds what has neither a nor b in it, with the same factor as "
+             "your matrix.")  # fmt: skip
 
 
 # The closed form -------------------------------------------------------------------------------
@@ -235,7 +250,8 @@ def test_closed_form(student, draw):
             ([b, a], "Return the slope first, then the intercept."),
             ([mixed, np.mean(y) - mixed * np.mean(x)], SAME_COUNT),
             (reference.closed_form(y, x), WHICH_COLUMN),
-            ([BEST_A, BEST_B], "Your function ignores its arguments: use x and y, not age and sbp."),
+            ([BEST_A, BEST_B], "Your function ignores its arguments: use x and y, not age and "
+                               "sbp."),
             ([a, np.mean(y) + a * np.mean(x)], THROUGH_THE_MEANS),
         ])  # fmt: skip
 
@@ -265,8 +281,8 @@ def test_best_line(student):
     for pair, sentence in wrong:
         if (a, b) == pytest.approx(pair, rel=1e-4, abs=1e-9):
             fail(sentence, own)
-    fail("This is not the line with the smallest MSE. Give your function closed_form the arrays age "
-         "and sbp, and do not round.", own)  # fmt: skip
+    fail("This is not the line with the smallest MSE. Give your function closed_form the arrays "
+         "age and sbp, and do not round.", own)  # fmt: skip
 
 
 @check("best-line", points=1, title="The smallest MSE")
@@ -274,7 +290,9 @@ def test_smallest_mse(student):
     n, rss = len(AGE), reference.rss(BEST_A, BEST_B)
     student.number("mse_min").matches(rss / n, rel=2e-5, mistakes=[
         (wrong, OWN_FUNCTION) for wrong in (rss, np.sqrt(rss / n), rss / (n - 1), rss / (n - 2))
-    ], otherwise="This is not the smallest MSE. Do not round your line before you use it.")  # fmt: skip
+    ],
+        otherwise="This is not the smallest MSE. Do not round your line before you use it.",
+    )  # fmt: skip
 
 
 # The picture (figures 3.1 and 3.3) -------------------------------------------------------------
@@ -292,7 +310,9 @@ def drawn_in(axes):
         elif isinstance(one, PathCollection):
             points += np.asarray(one.get_offsets(), float).tolist()
     for one in axes.lines:
-        path = np.column_stack([np.asarray(one.get_xdata(), float), np.asarray(one.get_ydata(), float)])
+        path = np.column_stack(
+            [np.asarray(one.get_xdata(), float), np.asarray(one.get_ydata(), float)]
+        )
         if one.get_marker() not in ("None", "none", "", " ", None):
             points += path.tolist()
         if one.get_linestyle() not in ("None", "none", "", " "):
@@ -307,10 +327,8 @@ def picture(student):
 
 def lines_to_accept(student):
     """The best line, and the student's own: a slip in the line is not punished here again."""
-    try:
+    with contextlib.suppress(CheckFailed):
         yield student.number("a_hat").value, student.number("b_hat").value
-    except CheckFailed:
-        pass
     yield BEST_A, BEST_B
 
 
@@ -342,7 +360,9 @@ def test_plot_line(student):
 def test_plot_residuals(student):
     seen = picture(student)
     strokes = [one for one in [*seen["segments"], *seen["lines"]] if vertical(one)]
-    found = np.array([[one[0][0], *sorted((one[0][1], one[1][1]))] for one in strokes]).reshape(-1, 3)
+    found = np.array([[one[0][0], *sorted((one[0][1], one[1][1]))] for one in strokes]).reshape(
+        -1, 3
+    )
     for a, b in lines_to_accept(student):
         ends = np.sort(np.column_stack([SBP, reference.predict(a, b)]), axis=1)
         wanted = np.column_stack([AGE, ends])

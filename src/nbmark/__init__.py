@@ -6,7 +6,17 @@ from nbmark.errors import CheckFailed
 from nbmark.questions import Expr, name
 from nbmark.student import Answer, Student, fail
 
-__all__ = ["Answer", "CheckFailed", "Expr", "Student", "__version__", "approx", "check", "fail", "name"]
+__all__ = [
+    "Answer",
+    "CheckFailed",
+    "Expr",
+    "Student",
+    "__version__",
+    "approx",
+    "check",
+    "fail",
+    "name",
+]
 
 
 def __getattr__(attribute: str) -> object:

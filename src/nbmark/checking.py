@@ -105,7 +105,9 @@ def run_of_file(path: Path, targets: Sequence[Path], sandbox: str) -> tuple[Run,
     try:
         submitted = read_notebook(path.read_bytes())
     except (OSError, NotebookUnreadable) as error:
-        raise UsageError(f"--submission {path}: {getattr(error, 'strerror', None) or error}") from error
+        raise UsageError(
+            f"--submission {path}: {getattr(error, 'strerror', None) or error}"
+        ) from error
     ids = {cell.grade_id for cell in submitted}
     names = sorted(
         assignment.notebooks,
@@ -199,4 +201,6 @@ def _assignment_of(targets: Sequence[Path]) -> Assignment:
         if "graders" in parts[:-1]:
             index = len(parts) - 1 - parts[::-1].index("graders")
             return Course(Path(*parts[:index])).assignment(parts[index + 1])
-    raise UsageError("--submission needs the checks to run: pytest graders/ASSIGNMENT --submission FILE")
+    raise UsageError(
+        "--submission needs the checks to run: pytest graders/ASSIGNMENT --submission FILE"
+    )

@@ -58,7 +58,8 @@ class CheckProcess:
         }
         reply = self._request({
             "op": "grade", "student": submission.student, "digest": submission.digest,
-            "seed": submission.seed.hex(), "notebooks": notebooks, "asks": submission.asks})  # fmt: skip
+            "seed": submission.seed.hex(), "asks": submission.asks,
+            "notebooks": notebooks})  # fmt: skip
         return Graded.from_json(reply)
 
     def list_checks(self) -> list[Check]:
@@ -100,12 +101,7 @@ class CheckProcess:
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
                 start_new_session=True,
             )  # fmt: skip
-            assert self._process.stdin and self._process.stdout  # noqa: S101  # both are pipes
-            self._wire = Wire(
-                os.dup(self._process.stdout.fileno()), os.dup(self._process.stdin.fileno())
-            )
-            self._process.stdin.close()
-            self._process.stdout.close()
+            self._wire = Wire.to_process(self._process)
         return self._wire
 
 

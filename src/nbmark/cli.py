@@ -117,7 +117,9 @@ def doctor(root: Path, as_json: bool) -> None:
     from nbmark.doctor import examine
 
     findings = examine(root)
-    _print(as_json, lambda: [vars(one) for one in findings], lambda: report.print_findings(findings))
+    _print(
+        as_json, lambda: [vars(one) for one in findings], lambda: report.print_findings(findings)
+    )
     sys.exit(0 if all(one.well for one in findings) else 1)
 
 

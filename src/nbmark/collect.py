@@ -60,7 +60,7 @@ class SafeCollect(ExchangeCollect):  # type: ignore[misc]  # nbgrader has no typ
         self.entries = [self._chosen(entries) for entries in by_student.values()]
 
     def copy_files(self) -> None:
-        """Collect them, one after the other; what cannot be taken is reported, and the rest goes on."""
+        """Collect them one by one; what cannot be taken is reported, and the rest goes on."""
         collected = current = 0
         for entry in self.entries:
             try:

@@ -119,7 +119,9 @@ class Assignment:
         """SHA-256 of all that decides a grade: checks, reference, source and release."""
         total = hashlib.sha256()
         shared = self.course.graders.glob("*.py")
-        for path in sorted([*_files(self.graders), *shared, *_files(self.source), *_files(self.release)]):
+        for path in sorted(
+            [*_files(self.graders), *shared, *_files(self.source), *_files(self.release)]
+        ):
             total.update(str(path.relative_to(self.course.root)).encode() + b"\0")
             total.update(hashlib.sha256(path.read_bytes()).digest())
         return total.hexdigest()
@@ -145,7 +147,9 @@ def _folders(path: Path) -> list[str]:
 
 def _files(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") or part == "__pycache__" for part in path.relative_to(folder).parts)
+        hidden = any(
+            part.startswith(".") or part == "__pycache__" for part in path.relative_to(folder).parts
+        )
         if path.is_file() and not hidden:
             yield path
 

@@ -84,7 +84,9 @@ def _wall() -> Finding:
 
 
 def _course(root: Path) -> Finding:
-    missing = [name for name in ("nbgrader_config.py", "source", "graders") if not (root / name).exists()]
+    missing = [
+        name for name in ("nbgrader_config.py", "source", "graders") if not (root / name).exists()
+    ]
     if missing:
         return Finding("course", False, f"{root} lacks {', '.join(missing)}",
                        "run nbmark in the course's folder, or give --course")  # fmt: skip

@@ -13,12 +13,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nbgrader.api import Gradebook, MissingEntry
-from nbgrader.api import Comment, Grade, Student, SubmittedAssignment, SubmittedNotebook
+from nbgrader.api import (
+    Comment,
+    Grade,
+    Gradebook,
+    MissingEntry,
+    Student,
+    SubmittedAssignment,
+    SubmittedNotebook,
+)
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import AssignLatePenalties
 from nbgrader.utils import parse_utc
-from traitlets.config import Config, PyFileConfigLoader
+from traitlets.config import Config
+from traitlets.config.loader import PyFileConfigLoader
 
 from nbmark.course import Assignment
 from nbmark.errors import AssignmentError, InfrastructureError, UsageError
@@ -38,7 +46,7 @@ def load_config(root: Path) -> Config:
     """
     if not (root / "nbgrader_config.py").exists():
         raise UsageError(f"no nbgrader_config.py in {root}; run nbmark in the course's folder")
-    config = PyFileConfigLoader("nbgrader_config.py", path=str(root)).load_config()
+    config: Config = PyFileConfigLoader("nbgrader_config.py", path=str(root)).load_config()
     config.CourseDirectory.setdefault("root", str(root))
     return config
 
@@ -72,7 +80,9 @@ class Registrar:
         """Everybody who has a folder for the assignment under ``submitted/``, sorted."""
         folder = self._coursedir.submitted_directory
         pattern = re.compile(
-            self._coursedir.format_path(folder, "(?P<student>.+)", re.escape(assignment), escape=True)
+            self._coursedir.format_path(
+                folder, "(?P<student>.+)", re.escape(assignment), escape=True
+            )
         )
         paths = glob.glob(self._coursedir.format_path(folder, "*", glob.escape(assignment)))
         found = [match["student"] for path in paths if (match := pattern.fullmatch(path))]
@@ -133,7 +143,10 @@ class Registrar:
                 raise UsageError(f"no student '{student}' in the gradebook") from None
 
     def record(
-        self, graded: Graded, scores: Mapping[str, CellScore], submitted_at: datetime.datetime | None
+        self,
+        graded: Graded,
+        scores: Mapping[str, CellScore],
+        submitted_at: datetime.datetime | None,
     ) -> None:
         """Write one submission's scores, all or nothing; marks given by hand stay."""
         with self._open() as gradebook:
@@ -218,14 +231,15 @@ def _submission(gradebook: Gradebook, graded: Graded) -> SubmittedAssignment:
     except MissingEntry:
         student = Student(id=graded.student)
         gradebook.db.add(student)
-    submission = SubmittedAssignment(assignment=assignment, student=student)
-    for notebook in assignment.notebooks:
-        row = SubmittedNotebook(notebook=notebook, assignment=submission)
-        for cell in [*notebook.grade_cells, *notebook.task_cells]:
-            Grade(cell_id=cell.id, cell=cell, notebook=row)
-        for cell in [*notebook.solution_cells, *notebook.task_cells]:
-            Comment(cell_id=cell.id, cell=cell, notebook=row)
-    gradebook.db.add(submission)
+    with gradebook.db.no_autoflush:
+        submission = SubmittedAssignment(assignment=assignment, student=student)
+        for notebook in assignment.notebooks:
+            row = SubmittedNotebook(notebook=notebook, assignment=submission)
+            for cell in [*notebook.grade_cells, *notebook.task_cells]:
+                Grade(cell_id=cell.id, cell=cell, notebook=row)
+            for cell in [*notebook.solution_cells, *notebook.task_cells]:
+                Comment(cell_id=cell.id, cell=cell, notebook=row)
+        gradebook.db.add(submission)
     gradebook.db.flush()
     return submission
 

@@ -224,5 +224,3 @@ def _lock(course: Course) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
-
-

@@ -23,7 +23,7 @@ from nbmark.gradebook import Registrar
 from nbmark.grading import Row, Settings, Watcher, grade
 
 
-class GradingExporter(NotebookExporter):  # type: ignore[misc]  # nbconvert has no type hints
+class GradingExporter(NotebookExporter):
     """Grades the submissions of the `Autograde` converter that makes it."""
 
     sandbox = Unicode(
@@ -31,8 +31,8 @@ class GradingExporter(NotebookExporter):  # type: ignore[misc]  # nbconvert has 
     ).tag(config=True)
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        converter = self.parent
+        super().__init__(**options)  # type: ignore[no-untyped-call]  # nbconvert's own
+        converter: Any = self.parent
         students = _students(converter)
         try:
             rows = grade(
@@ -73,6 +73,8 @@ def _students(converter: Any) -> list[str] | None:
     excluded = set(filter(None, converter.coursedir.student_id_exclude.split(",")))
     if converter.coursedir.student_id == "*" and not excluded:
         return None
-    pattern = re.compile(converter._format_source("(?P<assignment>.*)", "(?P<student>.*)", escape=True))
+    pattern = re.compile(
+        converter._format_source("(?P<assignment>.*)", "(?P<student>.*)", escape=True)
+    )
     found = (pattern.fullmatch(folder) for folder in converter.assignments)
     return sorted({match["student"] for match in found if match} - excluded)

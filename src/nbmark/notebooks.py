@@ -190,6 +190,8 @@ def _pictures(value: Any) -> dict[str, dict[str, str]]:
 def is_base64(data: Any) -> bool:
     """Whether `data` is base64 text: all that may stand in a picture."""
     try:
-        return isinstance(data, str) and bool(base64.b64decode(data.replace("\n", ""), validate=True))
+        return isinstance(data, str) and bool(
+            base64.b64decode(data.replace("\n", ""), validate=True)
+        )
     except (ValueError, binascii.Error):
         return False

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +57,7 @@ class Grading:
             self._student_id,
             lambda question: self.run.ask(question, cell=check.cell, check=check.name),
             self._max_answer_chars,
+            self.run.trouble_before(check.cell),
         )
 
     @pytest.fixture
@@ -72,7 +73,7 @@ class Grading:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Iterator[None]:
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
         error = call.excinfo.value if call.excinfo else None
         if isinstance(error, InfrastructureError):
@@ -114,7 +115,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("nbmark", "hidden checks")
     group.addoption("--submission", metavar="FILE.ipynb", help="run the checks on this notebook")
     group.addoption("--student-id", default="nobody", help="the id personal numbers are made of")
-    group.addoption("--sandbox", default="bubblewrap", help="bubblewrap, or none (development only)")
+    group.addoption(
+        "--sandbox", default="bubblewrap", help="bubblewrap, or none (development only)"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

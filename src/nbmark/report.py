@@ -46,7 +46,9 @@ class Progress(Watcher):
     def verifying(self, case: Case) -> None:
         self._done += 1
         self._bar.update(self._task, description="verifying", completed=self._done, note=case.name)
-        self._line(f"verified {case.name}: {'as expected' if case.as_expected else 'NOT as expected'}")
+        self._line(
+            f"verified {case.name}: {'as expected' if case.as_expected else 'NOT as expected'}"
+        )
 
     def begin(self, due: int, up_to_date: int) -> None:
         self._done, self._total, self._began = 0, due, time.monotonic()
@@ -61,7 +63,9 @@ class Progress(Watcher):
         rate = f"{self._failed} failed, {60 * self._done / elapsed_s:.0f} a minute"
         self._bar.update(self._task, completed=self._done, note=rate)
         what = row.trouble or f"{row.earned:g} points"
-        self._line(f"{self._done} of {self._total}, {rate}, {left_s:.0f} s left: {row.student}: {what}")
+        self._line(
+            f"{self._done} of {self._total}, {rate}, {left_s:.0f} s left: {row.student}: {what}"
+        )
 
     def _line(self, text: str) -> None:
         if not self._console.is_terminal:

@@ -78,6 +78,10 @@ class Run:
         self.evidence.append(Asked(cell, check, question, answer))
         return answer
 
+    def trouble_before(self, grade_id: str) -> str:
+        """What went wrong last in the cells before a grade cell, empty if nothing did."""
+        return self._of_cell[grade_id].last_trouble()
+
     def finish(self) -> dict[str, list[RunCell]]:
         """Run what is left, close the sessions, and give every notebook's cells with outputs."""
         try:
@@ -122,6 +126,15 @@ class NotebookRun:
             raise CheckFailed(f"Working out your answer took longer than {limit:g} seconds.")
         return answer
 
+    def last_trouble(self) -> str:
+        for index in sorted(self._runs, reverse=True):
+            run = self._runs[index]
+            if run.status == "timeout":
+                return self._too_long(index)
+            if run.status == "error":
+                return f"Cell {index + 1} of the notebook ended in an error: {_said(run)}"
+        return ""
+
     def finish(self) -> list[RunCell]:
         self._run_until(len(self.cells) - 1)
         return [self._written(index, cell) for index, cell in enumerate(self.cells)]
@@ -133,9 +146,7 @@ class NotebookRun:
         while self._next <= target:
             cell, index = self.cells[self._next], self._next
             if cell.kind == "code":
-                self._runs[index] = self._session.run_cell(
-                    cell.source, self._limits.cell_timeout_s
-                )
+                self._runs[index] = self._session.run_cell(cell.source, self._limits.cell_timeout_s)
                 if self._session.ended and self._stopped_in is None:
                     self._stopped_in = index
             self._next += 1
@@ -147,7 +158,9 @@ class NotebookRun:
 
     def _too_long(self, index: int) -> str:
         limit = self._limits.cell_timeout_s
-        return f"Cell {index + 1} of the notebook ran longer than {limit:g} seconds and was stopped."
+        return (
+            f"Cell {index + 1} of the notebook ran longer than {limit:g} seconds and was stopped."
+        )
 
     def _written(self, index: int, cell: Cell) -> RunCell:
         run = self._runs.get(index)

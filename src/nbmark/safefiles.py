@@ -159,7 +159,9 @@ def _open_folder(folder: Path) -> int:
         raise UnsafeFile(f"{shown(folder.name)} is no folder but a link or a file") from error
 
 
-def _entries_of(fd: int, prefix: str, depth: int) -> Iterator[tuple[str, os.stat_result | UnsafeFile]]:
+def _entries_of(
+    fd: int, prefix: str, depth: int
+) -> Iterator[tuple[str, os.stat_result | UnsafeFile]]:
     try:
         for entry in sorted(os.listdir(fd)):
             name = prefix + entry

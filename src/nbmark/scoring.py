@@ -72,8 +72,8 @@ def misfits(checks: Iterable[Check], cells: Mapping[str, float], where: str) -> 
         if cell not in worth:
             lines.append(f"{where}: no check stands at the grade cell '{cell}' ({points:g} points)")
         elif worth[cell] != points:
-            lines.append(f"{where}: the checks at '{cell}' add up to {worth[cell]:g} points, but the "
-                         f"cell is worth {points:g}")  # fmt: skip
+            lines.append(f"{where}: the checks at '{cell}' add up to {worth[cell]:g} points, but "
+                         f"the cell is worth {points:g}")  # fmt: skip
     return lines
 
 

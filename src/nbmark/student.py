@@ -26,12 +26,17 @@ class Student:
         Canonical question → answer as JSON text.
     max_chars
         The longest answer that is looked at.
+    trouble
+        What went wrong last in the notebook, for whoever misses a name; empty if nothing did.
     """
 
-    def __init__(self, id: str, ask: Callable[[str], str], max_chars: int) -> None:
+    def __init__(
+        self, id: str, ask: Callable[[str], str], max_chars: int, trouble: str = ""
+    ) -> None:
         self.id = id
         self._ask = ask
         self._max_chars = max_chars
+        self._trouble = trouble
 
     def value(self, identifier: str) -> Answer:
         """The value of a variable."""
@@ -71,7 +76,7 @@ class Student:
         try:
             reply = parse(self._ask(canonical(tree_of(as_expr(question)))), self._max_chars)
             if isinstance(reply, dict) and "error" in reply:
-                _explain(reply["error"], shown)
+                _explain(reply["error"], shown, self._trouble)
             if not isinstance(reply, dict) or "ok" not in reply:
                 raise UnreadableAnswer("the value could not be read")
             return Answer(decode(reply["ok"]), shown)
@@ -115,19 +120,19 @@ class Answer:
 
     def number(self) -> Answer:
         """The same answer as a float: one real number in any honest form."""
-        array = _as_array(self.value)
-        if array is None or array.size != 1:
+        array = self._numbers("should be one number")
+        if array.size != 1:
             self._refuse("should be one number")
         return Answer(float(array.reshape(())), self.asked)
 
     def array(self, shape: tuple[int, ...] | None = None) -> Answer:
         """The same answer as a float64 array of `shape` (None: any)."""
-        array = _as_array(self.value)
-        if array is None:
-            self._refuse("should be an array of numbers")
+        array = self._numbers("should be an array of numbers")
         if shape is not None and array.shape != shape:
             wanted = " × ".join(map(str, shape)) + " numbers" if shape else "one number"
-            raise CheckFailed(WRONG_SHAPE.format(self.asked, wanted, array.shape), shown(self.value))
+            raise CheckFailed(
+                WRONG_SHAPE.format(self.asked, wanted, array.shape), shown(self.value)
+            )
         return Answer(array, self.asked)
 
     def matches(
@@ -154,6 +159,14 @@ class Answer:
                 raise CheckFailed(sentence, shown(self.value))
         raise CheckFailed(otherwise or f"{self.asked} is not right yet.", shown(self.value))
 
+    def _numbers(self, wanted: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+        if self.value is None:
+            raise CheckFailed(f"{self.asked} is None: the answer is still missing.")
+        array = _as_array(self.value)
+        if array is None:
+            self._refuse(wanted)
+        return array
+
     def _refuse(self, why: str) -> NoReturn:
         raise CheckFailed(f"{self.asked} {why}.", shown(self.value))
 
@@ -176,12 +189,13 @@ def shown(value: Any) -> str:
     return text if len(text) <= 200 else text[:197] + "…"
 
 
-def _explain(error: Any, shown: str) -> NoReturn:
+def _explain(error: Any, shown: str, trouble: str) -> NoReturn:
     kind = error.get("kind") if isinstance(error, dict) else None
     if kind == "missing-name":
+        hint = trouble or "Is it spelt exactly like that?"
         raise CheckFailed(
             f"Your notebook has no variable or function called {str(error.get('name'))[:80]} at "
-            "this point. Is it spelt exactly like that, and did its cell run without an error?"
+            f"this point. {hint}"
         )
     if kind == "raised":
         said = f"{error.get('type')}: {error.get('message')}"[:300].rstrip(": ")

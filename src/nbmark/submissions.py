@@ -38,7 +38,7 @@ def receive(
     assignment: Assignment, student: str, folder: Path, secret: bytes,
     parse_timestamp: Callable[[str], datetime.datetime | None],
 ) -> Received:  # fmt: skip
-    """The submission that lies in `folder`; a notebook that is a link or too large counts as absent."""
+    """The submission that lies in `folder`; one that is no plain file counts as absent."""
     notebooks = {
         name: _read(folder, f"{name}.ipynb", MAX_NOTEBOOK_BYTES) for name in assignment.notebooks
     }
@@ -51,7 +51,9 @@ def receive(
     digest = _digest(notebooks, stamp)
     seed = hmac.digest(secret, f"{assignment.name}\0{digest}".encode(), "sha256")
     return Received(
-        Submission(student, notebooks, digest, seed), parse_timestamp(stamp) if stamp else None, notes
+        Submission(student, notebooks, digest, seed),
+        parse_timestamp(stamp) if stamp else None,
+        notes,
     )
 
 

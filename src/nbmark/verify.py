@@ -122,7 +122,9 @@ def _release_case(assignment: Assignment, checks: Sequence[Check]) -> Case:
     problems = []
     for path in sorted(one for one in assignment.release.rglob("*") if one.is_file()):
         text = path.read_bytes().decode("utf-8", "replace")
-        problems += [f"{path.name} of release/ names '{one}'" for one in sorted(secrets) if one in text]
+        problems += [
+            f"{path.name} of release/ names '{one}'" for one in sorted(secrets) if one in text
+        ]
     for name, cells in assignment.notebooks.items():
         released = {one.grade_id: one for one in _released(assignment, name)}
         problems += [
@@ -139,7 +141,9 @@ def _trials(assignment: Assignment) -> list[Trial]:
     reference = assignment.notebooks
     release = {name: _released(assignment, name) for name in reference}
     trials = [
-        Trial("reference", "the reference solution earns all points", _bytes(reference), _is_perfect),
+        Trial(
+            "reference", "the reference solution earns all points", _bytes(reference), _is_perfect
+        ),
         Trial("release", "the release as it is earns nothing", _bytes(release), _is_worthless),
     ]
     for path in sorted((assignment.graders / "wrong").glob("*.toml")):
@@ -154,11 +158,17 @@ def _wrong_trial(assignment: Assignment, path: Path) -> Trial:
         losses = {one["check"]: (float(one["points"]), str(one["says"])) for one in wrong["loses"]}
         cells, title = dict(wrong["cells"]), str(wrong["title"])
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
-        raise AssignmentError(f"{where}: {type(error).__name__} {error}; see docs/checks.md") from error
-    answers = {c.grade_id for cells in assignment.notebooks.values() for c in cells if c.is_solution}
+        raise AssignmentError(
+            f"{where}: {type(error).__name__} {error}; see docs/checks.md"
+        ) from error
+    answers = {
+        c.grade_id for cells in assignment.notebooks.values() for c in cells if c.is_solution
+    }
     for name in cells:
         if name not in answers:
-            raise AssignmentError(f"{where}: no answer cell '{name}' (found: {', '.join(sorted(answers))})")
+            raise AssignmentError(
+                f"{where}: no answer cell '{name}' (found: {', '.join(sorted(answers))})"
+            )
     notebooks = {
         name: [replace(cell, source=cells.get(cell.grade_id, cell.source)) for cell in source]
         for name, source in assignment.notebooks.items()

@@ -11,6 +11,7 @@ import math
 import os
 import select
 import struct
+import subprocess
 import time
 from typing import Any
 
@@ -36,6 +37,14 @@ class Wire:
         self._read_fd, self._write_fd = read_fd, write_fd
         for fd in (read_fd, write_fd):
             os.set_blocking(fd, False)
+
+    @classmethod
+    def to_process(cls, process: subprocess.Popen[bytes]) -> Wire:
+        """The wire to a process that was started with pipes on both ends; takes them over."""
+        if process.stdin is None or process.stdout is None:
+            raise ValueError("the process needs pipes for standard input and output")
+        with process.stdin, process.stdout:
+            return cls(os.dup(process.stdout.fileno()), os.dup(process.stdin.fileno()))
 
     def send(self, value: dict[str, Any], *, deadline: float) -> None:
         """Write one frame; `deadline` is a `time.monotonic` instant, or infinity."""

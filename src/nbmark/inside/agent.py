@@ -105,7 +105,7 @@ def decode(value):
     """The Python object for a constant of a question: always a fresh copy."""
     if not isinstance(value, dict):
         return value
-    (kind, body), = value.items()
+    ((kind, body),) = value.items()
     if kind == "float":
         return float(body)
     if kind == "complex":
@@ -158,7 +158,9 @@ class Encoder:
     def _encode_array(self, value):
         array, label = _as_array(value)
         if array is None or array.dtype.char not in DTYPES:
-            return {"object": {"type": _short(type(value).__name__, 80), "text": _short(value, 200)}}
+            return {
+                "object": {"type": _short(type(value).__name__, 80), "text": _short(value, 200)}
+            }
         self._spend(array.nbytes * 4 // 3)
         array = array.astype(array.dtype.newbyteorder("<"))
         body = {"dtype": array.dtype.str, "data": base64.b64encode(array.tobytes()).decode()}

@@ -72,7 +72,7 @@ class Kernel:
         outputs = Outputs(max_output_bytes)
         began = time.monotonic()
         status, content = self._execute(
-            dict(code=code, store_history=True, stop_on_error=False), timeout_s, outputs.add
+            {"code": code, "store_history": True, "stop_on_error": False}, timeout_s, outputs.add
         )
         if status == "ok" and content.get("status") != "ok":
             status = "error"
@@ -87,7 +87,8 @@ class Kernel:
     def ask(self, question, timeout_s, max_bytes):
         ask = f"__import__('_nbmark_agent').Reply({question!r}, {max_bytes})"
         status, content = self._execute(
-            dict(code="", silent=True, store_history=False, user_expressions={"answer": ask}),
+            {"code": "", "silent": True, "store_history": False,
+             "user_expressions": {"answer": ask}},
             timeout_s, lambda message: None,
         )  # fmt: skip
         if status != "ok":
@@ -198,7 +199,7 @@ def set_limits(limits):
     """Limits of each process; the kernel inherits them and cannot raise them again."""
     for name, amount in limits.items():
         which = getattr(resource, "RLIMIT_" + name)
-        soft, hard = resource.getrlimit(which)
+        _, hard = resource.getrlimit(which)
         amount = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
         resource.setrlimit(which, (amount, amount))
 

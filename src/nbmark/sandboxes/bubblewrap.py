@@ -74,8 +74,9 @@ def _wall(bwrap: str, limits: Limits, filter_fd: int, fonts_fd: int) -> list[str
     size = str(limits.disk_mib << 20)
     inside = {
         "PATH": f"{ENVIRONMENT}/bin:/usr/bin:/bin", "HOME": "/work", "LANG": "C.UTF-8",
-        "TMPDIR": "/tmp", "MPLCONFIGDIR": "/tmp/matplotlib", "IPYTHONDIR": "/tmp/ipython",  # noqa: S108  # private tmpfs
-        "JUPYTER_RUNTIME_DIR": "/tmp", "PYTHONDONTWRITEBYTECODE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # noqa: S108, E501  # private tmpfs
+        "TMPDIR": "/tmp", "MPLCONFIGDIR": "/tmp/matplotlib", "IPYTHONDIR": "/tmp/ipython",
+        "JUPYTER_RUNTIME_DIR": "/tmp", "PYTHONDONTWRITEBYTECODE": "1",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }  # fmt: skip
@@ -83,10 +84,10 @@ def _wall(bwrap: str, limits: Limits, filter_fd: int, fonts_fd: int) -> list[str
         bwrap, "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent",
         "--new-session", "--cap-drop", "ALL", "--uid", "1000", "--gid", "1000",
         "--hostname", "sandbox", "--clearenv", "--seccomp", str(filter_fd),
-        "--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", "/dev/shm",  # noqa: S108  # private tmpfs
-        "--remount-ro", "/dev", "--size", size, "--tmpfs", "/tmp", "--size", size,  # noqa: S108  # private tmpfs
+        "--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", "/dev/shm",
+        "--remount-ro", "/dev", "--size", size, "--tmpfs", "/tmp", "--size", size,
         "--tmpfs", "/work", "--chdir", "/work",
-        "--file", str(fonts_fd), f"/tmp/matplotlib/{_font_list()[0]}",  # noqa: S108  # private tmpfs
+        "--file", str(fonts_fd), f"/tmp/matplotlib/{_font_list()[0]}",
     ]  # fmt: skip
     for name, value in inside.items():
         arguments += ["--setenv", name, value]
@@ -110,7 +111,7 @@ def _font_list() -> tuple[str, bytes]:
     folder = home / "nbmark" / f"matplotlib-{key}"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not list(folder.glob("fontlist-*.json")):
-        subprocess.run(  # noqa: S603  # our own interpreter
+        subprocess.run(  # our own interpreter
             [sys.executable, "-c", "import matplotlib.font_manager"], check=True,
             env={**os.environ, "MPLCONFIGDIR": str(folder)}, capture_output=True,
         )  # fmt: skip

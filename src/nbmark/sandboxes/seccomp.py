@@ -8,17 +8,20 @@ import socket
 
 import pyseccomp
 
-FORBIDDEN = """
-    acct add_key bpf chroot delete_module fanotify_init finit_module fsconfig fsmount fsopen fspick
-    init_module io_uring_enter io_uring_register io_uring_setup ioperm iopl kcmp kexec_file_load
-    kexec_load keyctl landlock_create_ruleset lookup_dcookie mbind memfd_secret migrate_pages mount
-    mount_setattr move_mount move_pages name_to_handle_at nfsservctl open_by_handle_at open_tree
-    perf_event_open personality pidfd_getfd pivot_root process_madvise process_vm_readv
-    process_vm_writev ptrace quotactl reboot request_key setdomainname sethostname setns swapoff
-    swapon syslog umount2 unshare uselib userfaultfd vhangup
-    memfd_create msgget semget shmget
-""".split()
-# The last line is memory that no tmpfs limit and no count of mapped pages would see.
+FORBIDDEN = [
+    "acct", "add_key", "bpf", "chroot", "delete_module", "fanotify_init", "finit_module",
+    "fsconfig", "fsmount", "fsopen", "fspick", "init_module", "io_uring_enter",
+    "io_uring_register", "io_uring_setup", "ioperm", "iopl", "kcmp", "kexec_file_load",
+    "kexec_load", "keyctl", "landlock_create_ruleset", "lookup_dcookie", "mbind",
+    "memfd_secret", "migrate_pages", "mount", "mount_setattr", "move_mount", "move_pages",
+    "name_to_handle_at", "nfsservctl", "open_by_handle_at", "open_tree", "perf_event_open",
+    "personality", "pidfd_getfd", "pivot_root", "process_madvise", "process_vm_readv",
+    "process_vm_writev", "ptrace", "quotactl", "reboot", "request_key", "setdomainname",
+    "sethostname", "setns", "swapoff", "swapon", "syslog", "umount2", "unshare", "uselib",
+    "userfaultfd", "vhangup",
+    # Memory that no tmpfs limit and no count of mapped pages would see.
+    "memfd_create", "msgget", "semget", "shmget",
+]  # fmt: skip
 
 CLONE_NEWUSER_AND_OTHERS = 0x7E020000
 ALLOWED_FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK)

@@ -71,10 +71,7 @@ class Session:
         self._nonce = secrets.token_hex(8)
         self._stderr: IO[bytes] = tempfile.TemporaryFile()
         self._process = self._spawn(command)
-        assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101  # both are pipes
-        self._wire = Wire(os.dup(self._process.stdout.fileno()), os.dup(self._process.stdin.fileno()))
-        self._process.stdin.close()
-        self._process.stdout.close()
+        self._wire = Wire.to_process(self._process)
         self._watchdog = Watchdog(self._process.pid, limits)
         self._stop_at = time.monotonic() + limits.submission_timeout_s
         self._remedy = command.remedy
@@ -140,12 +137,16 @@ class Session:
                 start_new_session=True,
             )  # fmt: skip
         except OSError as error:
-            raise SandboxUnavailable(f"{command.arguments[0]}: {error}; {command.remedy}") from error
+            raise SandboxUnavailable(
+                f"{command.arguments[0]}: {error}; {command.remedy}"
+            ) from error
         finally:
             for fd in command.pass_fds:
                 os.close(fd)
 
-    def _request(self, op: str, timeout_s: float, arguments: dict[str, Any]) -> dict[str, Any] | None:
+    def _request(
+        self, op: str, timeout_s: float, arguments: dict[str, Any]
+    ) -> dict[str, Any] | None:
         """The driver's reply, or None if the session ended over it."""
         self._await_start()
         deadline = min(time.monotonic() + timeout_s + MARGIN_S, self._stop_at)

@@ -66,7 +66,10 @@ class Watchdog:
         limit_bytes = self._limits.memory_mib << 20
         resident = sum(_of(process, lambda one: float(one.memory_info().rss)) for process in tree)
         # Resident memory counts shared pages once a process, so it is only the cheap first look.
-        if resident > limit_bytes and sum(_of(process, _proportional) for process in tree) > limit_bytes:
+        if (
+            resident > limit_bytes
+            and sum(_of(process, _proportional) for process in tree) > limit_bytes
+        ):
             return "memory"
         return "cpu" if sum(_of(process, _cpu_s) for process in tree) > self._limits.cpu_s else None
 

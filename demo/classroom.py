@@ -1,0 +1,105 @@
+"""A class of students made from the cases under ``tests/submissions/``.
+
+Each folder holds a ``case.toml``: whose work it is, what it starts from (the reference solution or
+the untouched release), which cells differ, and what grading it must come to.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+CASES = ROOT / "tests" / "submissions"
+SUBMITTED_AT = "2026-11-02 10:00:00.000000 UTC"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One student's submission.
+
+    Parameters
+    ----------
+    answers
+        Grade id of an answer cell, without ``-answer`` → its source.
+    other_cells
+        Grade id of any other cell → its source, or ``DELETE``.
+    metadata
+        Grade id → changes of its nbgrader metadata, or of the cell's type (``cell_type``).
+    file
+        Name → raw text of a file that is handed in instead of the notebook.
+    points, says
+        The automatic points it must earn, and sentences its feedback must hold.
+    """
+
+    name: str
+    title: str
+    student: str
+    base: str
+    points: float
+    says: list[str] = field(default_factory=list)
+    answers: dict[str, str] = field(default_factory=dict)
+    other_cells: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
+    file: dict[str, str] = field(default_factory=dict)
+
+    def files(self) -> dict[str, bytes]:
+        """File name → content of what the student hands in."""
+        if self.file:
+            return {name: text.encode() for name, text in self.file.items()}
+        folder = "release" if self.base == "release" else "source"
+        notebook = json.loads((ROOT / folder / "mse" / "mse.ipynb").read_text())
+        changes = {f"{name}-answer": text for name, text in self.answers.items()} | self.other_cells
+        cells = []
+        for cell in notebook["cells"]:
+            nbgrader = cell["metadata"].get("nbgrader", {})
+            grade_id = nbgrader.get("grade_id", "")
+            text = changes.get(grade_id)
+            if text == "DELETE":
+                continue
+            if text is not None:
+                cell["source"] = text.strip("\n")
+            cell["cell_type"] = self.metadata.get(grade_id, {}).get("cell_type", cell["cell_type"])
+            nbgrader.update(self.metadata.get(grade_id, {}))
+            cells.append(cell)
+        notebook["cells"] = cells
+        return {"mse.ipynb": json.dumps(notebook, indent=1, ensure_ascii=False).encode()}
+
+
+def cases() -> list[Case]:
+    """All cases, sorted by student."""
+    found = [
+        Case(name=path.parent.name, **tomllib.loads(path.read_text()))
+        for path in CASES.glob("*/case.toml")
+    ]
+    return sorted(found, key=lambda case: case.student)
+
+
+def case(name: str) -> Case:
+    """The case in the folder `name`."""
+    return next(one for one in cases() if one.name == name)
+
+
+def submit(one: Case, course: Path) -> Path:
+    """Put a submission into ``submitted/``, as collecting it would."""
+    folder = course / "submitted" / one.student / "mse"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in one.files().items():
+        (folder / name).write_bytes(data)
+    (folder / "timestamp.txt").write_text(SUBMITTED_AT)
+    return folder
+
+
+def hand_in(one: Case, exchange: Path, course_id: str) -> Path:
+    """Put a submission into the exchange, in the form in which ``nbgrader submit`` leaves it."""
+    secret = f"{one.student}-secret"
+    entry = exchange / course_id / "inbound" / f"{one.student}+mse+{SUBMITTED_AT}+{secret}"
+    entry.mkdir(parents=True, exist_ok=True)
+    for name, data in one.files().items():
+        (entry / name).write_bytes(data)
+    (entry / "timestamp.txt").write_text(SUBMITTED_AT)
+    (entry / "submission_secret.txt").write_text(secret)
+    return entry
