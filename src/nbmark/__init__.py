@@ -22,7 +22,7 @@ __all__ = [
 def __getattr__(attribute: str) -> object:
     """`approx` is pytest's, imported only when a check asks for it."""
     if attribute == "approx":
-        from pytest import approx
+        import pytest
 
-        return approx
+        return pytest.approx
     raise AttributeError(f"module 'nbmark' has no attribute {attribute!r}")

@@ -112,7 +112,7 @@ class Registrar:
         if known != wanted:
             cell = sorted(known ^ wanted)[0]
             raise AssignmentError(
-                f"the gradebook and source/{assignment.name} differ, for instance in the grade cell "
+                f"the gradebook and source/{assignment.name} differ, for instance in the cell "
                 f"'{cell[1]}' of {cell[2]:g} points; {remedy}"
             )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import io
 import json
 import math
 import operator
@@ -214,12 +215,11 @@ def _undisturbed():
     python_state, folder = random.getstate(), os.getcwd()
     numpy_state = numpy.random.get_state() if numpy else None
     managers = list(figures.Gcf.figs.items()) if figures else []
-    silent = open(os.devnull, "w")
+    silent = io.StringIO()
     try:
         with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
             yield
     finally:
-        silent.close()
         random.setstate(python_state)
         os.chdir(folder)
         if numpy:

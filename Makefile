@@ -1,0 +1,37 @@
+# make demo     a class of 21 students, graded: the table, a feedback page, grades.csv
+# make test     style, types and all tests
+# make verify   try every assignment on its own answers
+# make bench    one submission: nbmark beside stock nbgrader
+# make release  the students' notebooks, made anew from source/
+# make lock     requirements.lock, made anew from pyproject.toml
+
+.PHONY: demo test verify bench release lock
+BIN = .venv/bin
+ASSIGNMENTS = $(notdir $(patsubst %/,%,$(wildcard source/*/)))
+
+demo: .venv/ready
+	@$(BIN)/python demo/run.py
+
+test: .venv/ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+verify: .venv/ready
+	@for one in $(ASSIGNMENTS); do $(BIN)/nbmark verify $$one || exit 1; done
+
+bench: .venv/ready
+	@$(BIN)/python bench/one_submission.py
+
+release: .venv/ready
+	@for one in $(ASSIGNMENTS); do $(BIN)/nbgrader generate_assignment $$one --force || exit 1; done
+
+lock: .venv/ready
+	$(BIN)/python -m pip install -q uv
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
+	    -q -o requirements.lock
+
+.venv/ready: setup.sh requirements.lock pyproject.toml
+	@./setup.sh

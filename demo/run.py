@@ -1,0 +1,79 @@
+"""A whole course in a minute: release, hand in, collect, grade, give feedback, export.
+
+Everything runs in ``.demo/``, a course of its own, with nbgrader's real commands; a second run
+finds all of it done and changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import classroom
+
+COURSE = classroom.ROOT / ".demo" / "course"
+EXCHANGE = classroom.ROOT / ".demo" / "exchange"
+BIN = Path(sys.executable).parent
+CONFIG = f"""
+# The demonstration: an exchange of its own, and all students under one user account.
+c.Exchange.root = {str(EXCHANGE)!r}
+c.ExchangeCollect.check_owner = False
+c.SafeCollect.check_owner = False
+"""
+
+
+def main() -> int:
+    """Run every step; the exit status of grading."""
+    set_up()
+    if not (COURSE / "gradebook.db").exists():
+        nbgrader("Making the release", "generate_assignment", "mse", "--force")
+        nbgrader("Releasing it to the exchange", "release_assignment", "mse")
+    say("The class hands in")
+    for one in classroom.cases():
+        classroom.hand_in(one, EXCHANGE, "curve-fitting")
+    nbgrader("Collecting", "collect", "mse")
+    say("Grading (the first time, the assignment is tried on its own answers before)")
+    status = subprocess.run([BIN / "nbmark", "grade", "mse"], cwd=COURSE, check=False).returncode
+    nbgrader("Writing feedback", "generate_feedback", "mse")
+    nbgrader("Releasing feedback", "release_feedback", "mse")
+    nbgrader("Exporting grades", "export", "--to=grades.csv")
+    print(f"A feedback page:  {COURSE / 'feedback' / 'emil' / 'mse' / 'mse.html'}")
+    print(f"All grades:       {COURSE / 'grades.csv'}")
+    return status
+
+
+def set_up() -> None:
+    """The course folder with today's material."""
+    for folder in ("inbound", "outbound", "feedback"):
+        (EXCHANGE / "curve-fitting" / folder).mkdir(parents=True, exist_ok=True)
+    EXCHANGE.chmod(0o777)  # nbgrader insists: everybody may write to the exchange
+    COURSE.mkdir(parents=True, exist_ok=True)
+    for name in ("source", "graders", "release"):
+        shutil.rmtree(COURSE / name, ignore_errors=True)
+        shutil.copytree(classroom.ROOT / name, COURSE / name)
+    config = (classroom.ROOT / "nbgrader_config.py").read_text()
+    (COURSE / "nbgrader_config.py").write_text(config + CONFIG)
+
+
+def nbgrader(what: str, *arguments: str) -> None:
+    """Run one of nbgrader's own commands quietly; show its log if it fails."""
+    say(what)
+    done = subprocess.run(
+        [BIN / "nbgrader", *arguments], cwd=COURSE, check=False, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env={**os.environ, "JUPYTER_DATA_DIR": str(COURSE / ".nbmark" / "jupyter")},
+    )  # fmt: skip
+    if done.returncode:
+        print(done.stdout, file=sys.stderr)
+        sys.exit(f"demo: nbgrader {' '.join(arguments)} failed")
+
+
+def say(what: str) -> None:
+    print(f"── {what}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

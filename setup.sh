@@ -1,0 +1,35 @@
+#!/bin/sh
+# Sets up everything that the Makefile needs: bubblewrap, .venv/ and the locked packages.
+# Installs system packages with apt where that is allowed, else says in one line what to install.
+set -eu
+umask 022 # the sandbox runs as another user and must be able to read .venv
+
+python=
+for one in /usr/bin/python3.13 /usr/bin/python3.12 /usr/bin/python3.11 python3.13 python3.12 \
+    python3.11 python3; do
+    if "$one" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        python=$one
+        break
+    fi
+done
+[ -n "$python" ] || { echo "setup: please install Python 3.11 or newer" >&2; exit 1; }
+
+missing=
+command -v bwrap >/dev/null || missing=bubblewrap
+if ! "$python" -c 'import ensurepip' 2>/dev/null; then
+    missing="$missing python3-venv"
+fi
+if [ -n "$missing" ]; then
+    root=
+    [ "$(id -u)" = 0 ] || root='sudo -n'
+    if ! { $root apt-get update && $root apt-get install -y --no-install-recommends $missing; } \
+        >/dev/null 2>&1; then
+        echo "setup: please install with 'sudo apt-get install $missing', then run this again" >&2
+        exit 1
+    fi
+fi
+
+[ -x .venv/bin/python ] || "$python" -m venv .venv
+PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/python -m pip install -q --require-hashes -r requirements.lock
+PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/python -m pip install -q --no-deps --no-build-isolation -e .
+touch .venv/ready
