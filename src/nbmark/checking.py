@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.metadata
 import io
 import os
-import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,37 +17,18 @@ from nbmark import sandboxes
 from nbmark.course import Assignment, Course
 from nbmark.errors import AssignmentError, InfrastructureError, SubmissionError, UsageError
 from nbmark.limits import Limits
-from nbmark.models import Check, Graded
+from nbmark.models import Check, Graded, Submission
 from nbmark.notebooks import Cell, NotebookUnreadable, read_notebook, restore
 from nbmark.pytest_plugin import Grading, check_of
-from nbmark.runner import Run
+from nbmark.runner import OpenSession, Run
+from nbmark.versions import versions
 
-PACKAGES = ("nbmark", "ipykernel", "numpy", "matplotlib", "pytest")
 ABSENT = "The submission has no notebook called {}.ipynb. Was it renamed?"
 
 
-@dataclass(frozen=True)
-class Submission:
-    """What one student handed in.
-
-    Parameters
-    ----------
-    notebooks
-        Notebook name → bytes of its file, None if it is not there.
-    digest
-        SHA-256 of the files, hexadecimal.
-    seed
-        Decides the hidden inputs; secret.
-    """
-
-    student: str
-    notebooks: Mapping[str, bytes | None]
-    digest: str
-    seed: bytes
-    asks: bool = True
-
-
-def grade_submission(assignment: Assignment, submission: Submission, sandbox: str) -> Graded:
+def grade_submission(
+    assignment: Assignment, submission: Submission, sandbox: str, open_session: OpenSession
+) -> Graded:
     """Run the notebooks behind the wall, put the checks' questions, and give what came of it.
 
     Raises
@@ -63,7 +41,7 @@ def grade_submission(assignment: Assignment, submission: Submission, sandbox: st
     began = time.monotonic()
     cells, unreadable = _cells(assignment, submission)
     limits = assignment.limits
-    run = Run(cells, limits, functools.partial(sandboxes.open_session, sandbox, limits))
+    run = Run(cells, limits, open_session)
     plugin = Grading(run, submission.student, submission.seed, limits.answer_kib << 10)
     try:
         if submission.asks:
@@ -116,16 +94,6 @@ def run_of_file(path: Path, targets: Sequence[Path], sandbox: str) -> tuple[Run,
     cells = {names[0]: restore(submitted, assignment.notebooks[names[0]])}
     limits = assignment.limits
     return Run(cells, limits, functools.partial(sandboxes.open_session, sandbox, limits)), limits
-
-
-@functools.cache
-def versions() -> dict[str, str]:
-    """The grading environment, as evidence records it."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
 
 
 def _cells(

@@ -19,10 +19,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from nbmark.checking import Submission, grade_submission, list_checks
+from nbmark import sandboxes
 from nbmark.course import Assignment, Course
 from nbmark.errors import AssignmentError, InfrastructureError, NbmarkError, SandboxUnavailable
-from nbmark.models import Check, Graded
+from nbmark.models import Check, Graded, Submission
+from nbmark.sandboxes.session import Session
 from nbmark.wire import Wire, WireClosed, WireGarbage, WireTimeout
 
 MAX_FRAME_BYTES = 1 << 30
@@ -35,9 +36,10 @@ ERRORS = {one.__name__: one for one in (AssignmentError, InfrastructureError, Sa
 class CheckProcess:
     """The coordinator's end: a context manager that starts the process when it is first needed."""
 
-    def __init__(self, assignment: Assignment, sandbox: str) -> None:
+    def __init__(self, assignment: Assignment, sandbox: str, sessions_ahead: int = 0) -> None:
         self._assignment = assignment
         self._sandbox = sandbox
+        self._sessions_ahead = sessions_ahead
         self._process: subprocess.Popen[bytes] | None = None
         self._wire: Wire | None = None
 
@@ -65,6 +67,10 @@ class CheckProcess:
     def list_checks(self) -> list[Check]:
         """As `checking.list_checks`, in the process."""
         return [Check(**one) for one in self._request({"op": "list"})["checks"]]
+
+    def start(self) -> None:
+        """Start the process now, so that it is ready when the first request comes."""
+        self._connected()
 
     def close(self) -> None:
         """End the process; the next request starts another."""
@@ -97,7 +103,8 @@ class CheckProcess:
             environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
             self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
                 [sys.executable, "-m", "nbmark.checkprocess", str(self._assignment.course.root),
-                 self._assignment.name, self._sandbox],
+                 self._assignment.name, self._sandbox,
+                 str(self._sessions_ahead)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
                 start_new_session=True,
             )  # fmt: skip
@@ -109,7 +116,7 @@ class CheckPool:
     """Some check processes that threads share; modelled on a pool of connections."""
 
     def __init__(self, assignment: Assignment, sandbox: str, size: int) -> None:
-        self._all = [CheckProcess(assignment, sandbox) for _ in range(size)]
+        self._all = [CheckProcess(assignment, sandbox, sessions_ahead=1) for _ in range(size)]
         self._free: queue.SimpleQueue[CheckProcess] = queue.SimpleQueue()
         for process in self._all:
             self._free.put(process)
@@ -124,6 +131,10 @@ class CheckPool:
         for process in self._all:
             process.close()
 
+    def start(self) -> None:
+        """Start one process now; the others start when there is work for them."""
+        self._all[0].start()
+
     def grade(self, submission: Submission) -> Graded:
         """As `CheckProcess.grade`, in the next process that is free."""
         process = self._free.get()
@@ -133,19 +144,59 @@ class CheckPool:
             self._free.put(process)
 
 
-def serve(root: str, name: str, sandbox: str) -> None:
+def serve(root: str, name: str, sandbox: str, sessions_ahead: str) -> None:
     """Answer requests on standard input until it closes or the coordinator is gone."""
     wire = Wire(os.dup(0), os.dup(1))
     os.dup2(2, 1)  # a print in a check goes to the log, not into a frame
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     assignment = Course(Path(root)).assignment(name)
-    with contextlib.suppress(WireClosed):
+    with contextlib.suppress(WireClosed), Sessions(assignment, sandbox) as sessions:
+        sessions.open_ahead(int(sessions_ahead))
         while True:
             request = wire.receive(deadline=math.inf, max_bytes=MAX_FRAME_BYTES)
-            wire.send(_answer(assignment, sandbox, request), deadline=math.inf)
+            wire.send(_answer(assignment, sandbox, sessions, request), deadline=math.inf)
 
 
-def _answer(assignment: Assignment, sandbox: str, request: dict[str, Any]) -> dict[str, Any]:
+class Sessions:
+    """Sandboxes for submissions; some may have been started before their submission came.
+
+    A fork server belongs here: it would hand out children of a process that is warm already.
+    """
+
+    def __init__(self, assignment: Assignment, sandbox: str) -> None:
+        self._assignment = assignment
+        self._sandbox = sandbox
+        self._ready: list[Session] = []
+
+    def __enter__(self) -> Sessions:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        for session in self._ready:
+            session.close()
+
+    def open_ahead(self, number: int) -> None:
+        """Start sandboxes now; where that fails, whoever needs one will be told."""
+        with contextlib.suppress(NbmarkError):
+            self._ready += [self._new() for _ in range(number)]
+
+    def open(self) -> Session:
+        """A sandbox that nobody has used."""
+        return self._ready.pop() if self._ready else self._new()
+
+    def _new(self) -> Session:
+        return sandboxes.open_session(self._sandbox, self._assignment.limits)
+
+
+def _answer(
+    assignment: Assignment, sandbox: str, sessions: Sessions, request: dict[str, Any]
+) -> dict[str, Any]:
+    # Imported here: the first sandbox starts while pytest is loaded.
+    from nbmark.checking import grade_submission, list_checks
+
     try:
         if request["op"] == "list":
             return {"ok": {"checks": [vars(one) for one in list_checks(assignment)]}}
@@ -157,7 +208,7 @@ def _answer(assignment: Assignment, sandbox: str, request: dict[str, Any]) -> di
             request["student"], notebooks, request["digest"], bytes.fromhex(request["seed"]),
             request["asks"],
         )  # fmt: skip
-        return {"ok": grade_submission(assignment, submission, sandbox).to_json()}
+        return {"ok": grade_submission(assignment, submission, sandbox, sessions.open).to_json()}
     except NbmarkError as error:
         kind = next((k.__name__ for k in type(error).__mro__ if k.__name__ in ERRORS), "")
         return {"error": kind, "message": str(error)}
@@ -173,4 +224,4 @@ def _end_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(*sys.argv[1:4])
+    serve(*sys.argv[1:5])

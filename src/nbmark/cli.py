@@ -65,17 +65,23 @@ def grade(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Grade the submissions of ASSIGNMENT that are due."""
-    from nbmark import report
+    from nbmark.checkprocess import CheckPool
     from nbmark.course import Course
-    from nbmark.gradebook import Registrar, load_config
-    from nbmark.grading import Settings
-    from nbmark.grading import grade as run
 
-    course = Course(root)
-    registrar = Registrar.of_course(load_config(course.root))
-    with report.Progress() as progress:
-        rows = run(course, registrar, assignment, students or None,
-                   Settings(sandbox, jobs, force), progress)  # fmt: skip
+    material = Course(root).assignment(assignment)
+    with CheckPool(material, sandbox, jobs) as processes:
+        processes.start()  # it gets ready while nbgrader is loaded, which takes two seconds
+        from nbmark import report
+        from nbmark.gradebook import Registrar, load_config
+        from nbmark.grading import Settings
+        from nbmark.grading import grade as run
+
+        registrar = Registrar.of_course(load_config(material.course.root))
+        with report.Progress() as progress:
+            rows = run(
+                material, registrar, processes, students or None,
+                Settings(sandbox, jobs, force), progress,
+            )  # fmt: skip
     _print(as_json, lambda: report.rows_as_json(assignment, rows), lambda: report.print_rows(rows))
     sys.exit(1 if any(row.outcome == "not graded" for row in rows) else 0)
 

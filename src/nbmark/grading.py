@@ -77,8 +77,8 @@ class Watcher:
 
 
 def grade(
-    course: Course, registrar: Registrar, name: str, students: Sequence[str] | None,
-    settings: Settings, watcher: Watcher,
+    assignment: Assignment, registrar: Registrar, processes: CheckPool,
+    students: Sequence[str] | None, settings: Settings, watcher: Watcher,
 ) -> list[Row]:  # fmt: skip
     """Grade whoever is due; one row for each student asked for, sorted by id.
 
@@ -89,13 +89,13 @@ def grade(
     InfrastructureError
         If nobody can be graded on this machine; nothing was written.
     """
-    assignment = course.assignment(name)
+    name = assignment.name
     registrar.refuse_strangers(assignment)
     chosen = _chosen(registrar, name, students)
     if not settings.create_students:
         for student in chosen:
             registrar.refuse_unknown_student(student)
-    with _lock(course):
+    with _lock(assignment.course):
         ensure_verified(assignment, settings.sandbox, jobs=max(2, settings.jobs),
                         on_case=watcher.verifying)  # fmt: skip
         desk = _Desk(assignment, registrar, settings, assignment.digest())
@@ -103,7 +103,7 @@ def grade(
         due = {who: one for who, one in received.items() if settings.force or desk.is_due(one)}
         watcher.begin(len(due), len(received) - len(due))
         rows = [desk.row_of_record(who) for who in received.keys() - due.keys()]
-        rows += desk.grade_all(due, watcher)
+        rows += desk.grade_all(due, processes, watcher)
     return sorted(rows, key=lambda row: row.student)
 
 
@@ -141,13 +141,12 @@ class _Desk:
         graded = evidence.load(self._course, self._assignment.name, student)
         return Row(student, "up to date", graded, scores(graded, self._cells) if graded else {})
 
-    def grade_all(self, due: dict[str, Received], watcher: Watcher) -> list[Row]:
+    def grade_all(
+        self, due: dict[str, Received], processes: CheckPool, watcher: Watcher
+    ) -> list[Row]:
         """Run side by side, write one after the other as they end."""
-        rows, jobs = [], min(self._settings.jobs, len(due)) or 1
-        with (
-            CheckPool(self._assignment, self._settings.sandbox, jobs) as processes,
-            ThreadPoolExecutor(jobs) as threads,
-        ):
+        rows = []
+        with ThreadPoolExecutor(self._settings.jobs) as threads:
             waiting: dict[Future[Graded], Received] = {
                 threads.submit(processes.grade, one.submission): one for one in due.values()
             }

@@ -52,6 +52,29 @@ class CheckResult:
 
 
 @dataclass(frozen=True)
+class Submission:
+    """What one student handed in.
+
+    Parameters
+    ----------
+    notebooks
+        Notebook name → bytes of its file, None if it is not there.
+    digest
+        SHA-256 of the files, hexadecimal.
+    seed
+        Decides the hidden inputs; secret.
+    asks
+        Whether checks put their questions; `verify` also runs the reference without them.
+    """
+
+    student: str
+    notebooks: Mapping[str, bytes | None]
+    digest: str
+    seed: bytes
+    asks: bool = True
+
+
+@dataclass(frozen=True)
 class RunCell:
     """A cell of the graded notebook and what running it came to (see `CellRun`).
 

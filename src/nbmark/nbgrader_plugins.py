@@ -17,6 +17,7 @@ from nbconvert.exporters import NotebookExporter
 from nbgrader.converters.base import NbGraderException
 from traitlets import Unicode
 
+from nbmark.checkprocess import CheckPool
 from nbmark.course import Course
 from nbmark.errors import NbmarkError
 from nbmark.gradebook import Registrar
@@ -33,15 +34,15 @@ class GradingExporter(NotebookExporter):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)  # type: ignore[no-untyped-call]  # nbconvert's own
         converter: Any = self.parent
-        students = _students(converter)
+        settings = Settings(self.sandbox, 1, converter.force, converter.create_student)
+        coursedir = converter.coursedir
         try:
-            rows = grade(
-                Course(Path(converter.coursedir.root)),
-                Registrar(converter.coursedir, converter.config),
-                converter.coursedir.assignment_id, students,
-                Settings(self.sandbox, 1, converter.force, converter.create_student),
-                _Log(converter.log),
-            )  # fmt: skip
+            assignment = Course(Path(coursedir.root)).assignment(coursedir.assignment_id)
+            with CheckPool(assignment, self.sandbox, settings.jobs) as processes:
+                rows = grade(
+                    assignment, Registrar(coursedir, converter.config), processes,
+                    _students(converter), settings, _Log(converter.log),
+                )  # fmt: skip
         except NbmarkError as error:
             for line in str(error).splitlines():
                 converter.log.error(line)

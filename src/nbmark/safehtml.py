@@ -10,10 +10,11 @@ from __future__ import annotations
 import bleach
 from bleach.css_sanitizer import CSSSanitizer
 
-TAGS = frozenset(
-    "a abbr b blockquote br code dd del div dl dt em h1 h2 h3 h4 h5 h6 hr i img li ol p pre s span "
-    "strong sub sup table tbody td tfoot th thead tr u ul".split()
-)
+TAGS = frozenset({
+    "a", "abbr", "b", "blockquote", "br", "code", "dd", "del", "div", "dl", "dt", "em", "h1", "h2",
+    "h3", "h4", "h5", "h6", "hr", "i", "img", "li", "ol", "p", "pre", "s", "span", "strong", "sub",
+    "sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "u", "ul",
+})  # fmt: skip
 # A picture may stand in its own address (data:), a link may not: it could hold a page with scripts.
 ATTRIBUTES = {
     "*": ["class", "id", "style", "title"],

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nbmark.checking import Submission
 from nbmark.course import Assignment
+from nbmark.models import Submission
 from nbmark.safefiles import UnsafeFile, read_regular
 
 MAX_NOTEBOOK_BYTES = 50_000_000

@@ -16,15 +16,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nbmark.checking import Submission, versions
 from nbmark.checkprocess import CheckPool, CheckProcess
 from nbmark.course import Assignment, make_private
 from nbmark.errors import AssignmentError
 from nbmark.feedback import diagnosis
-from nbmark.models import Check, CheckResult, Graded
+from nbmark.models import Check, CheckResult, Graded, Submission
 from nbmark.notebooks import Cell, read_notebook, write_notebook
 from nbmark.safefiles import write_atomic
 from nbmark.scoring import misfits
+from nbmark.versions import versions
 
 ADDRESS = re.compile(r"0x[0-9a-f]+")
 
