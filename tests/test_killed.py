@@ -1,0 +1,90 @@
+"""Whatever is killed, whenever: a second run gives what an undisturbed one would have given."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import BIN, run
+from helpers import HALF, RIGHT, dump, hand_in_toy
+
+STEPS = ("evidence.store", "_replace_folder", "Registrar.record", "evidence.mark_complete")
+KILL = """
+import os, signal, sys
+from nbmark import evidence, grading
+from nbmark.gradebook import Registrar
+owner = {{"evidence": evidence, "Registrar": Registrar}}.get("{step}".split(".")[0], grading)
+name = "{step}".split(".")[-1]
+real, calls = getattr(owner, name), []
+def killed(*arguments, **keywords):
+    calls.append(1)
+    if len(calls) == 2 and "{when}" == "before": os.kill(os.getpid(), signal.SIGKILL)
+    found = real(*arguments, **keywords)
+    if len(calls) == 2: os.kill(os.getpid(), signal.SIGKILL)
+    return found
+setattr(owner, name, killed)
+"""
+COMMANDS = {
+    "nbmark": "from nbmark.cli import main; main(['grade', 'toy'])",
+    "nbgrader": "from nbgrader.apps import NbGraderApp; "
+    "NbGraderApp.launch_instance(['autograde', 'toy'])",
+}
+
+
+@pytest.fixture
+def handed_in(toy_course: Path) -> Path:
+    for student, answer in {"ada": RIGHT, "ben": HALF, "cleo": RIGHT, "dina": HALF}.items():
+        hand_in_toy(toy_course, student, answer)
+    return toy_course
+
+
+@pytest.fixture(scope="module")
+def undisturbed(toy_template: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    import shutil
+
+    course = Path(shutil.copytree(toy_template, tmp_path_factory.mktemp("calm") / "course"))
+    for student, answer in {"ada": RIGHT, "ben": HALF, "cleo": RIGHT, "dina": HALF}.items():
+        hand_in_toy(course, student, answer)
+    assert run(course, "nbmark", "grade", "toy").returncode == 0
+    return dump(course, "toy")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("step", STEPS)
+def test_a_kill_between_two_writes_loses_nothing(handed_in, undisturbed, command, step):
+    when = "before" if command == "nbmark" else "after"
+    script = KILL.format(step=step, when=when) + COMMANDS[command]
+    killed = subprocess.run(
+        [sys.executable, "-c", script], cwd=handed_in, capture_output=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not_graded_as_zero(handed_in)
+    again = run(handed_in, *(["nbmark", "grade", "toy"] if command == "nbmark"
+                             else ["nbgrader", "autograde", "toy"]))  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    assert dump(handed_in, "toy") == undisturbed
+
+
+@pytest.mark.parametrize("delay_s", [2.5, 3.5, 4.5])
+def test_a_kill_at_any_time_loses_nothing(handed_in, undisturbed, delay_s):
+    process = subprocess.Popen(
+        [str(BIN / "nbgrader"), "autograde", "toy"], cwd=handed_in, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ),
+    )  # fmt: skip
+    time.sleep(delay_s)
+    process.kill()
+    process.wait()
+    assert run(handed_in, "nbgrader", "autograde", "toy").returncode == 0
+    assert dump(handed_in, "toy") == undisturbed
+
+
+def not_graded_as_zero(course: Path) -> bool:
+    """Whether every submission in the gradebook is there with all its scores."""
+    return all(
+        row["notebooks"]["toy"]["grades"]["a"][0] is not None for row in dump(course, "toy")
+    )
