@@ -9,8 +9,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import classroom
 import pytest
+
+import classroom
 from conftest import run
 from helpers import graded_json
 
@@ -60,7 +61,10 @@ def test_each_case_reads_its_sentence(graded, case):
 @pytest.mark.parametrize("student", ["olga", "hana", "nils", "pia", "quin"])
 def test_no_artefact_of_a_wrong_submission_holds_an_expected_number_or_a_check(graded, student):
     course = graded[0]
-    for path in [*(course / "autograded" / student).rglob("*"), *(course / "feedback" / student).rglob("*")]:
+    for path in [
+        *(course / "autograded" / student).rglob("*"),
+        *(course / "feedback" / student).rglob("*"),
+    ]:
         if path.is_file():
             text = visible(path)
             found = [one for one in SECRETS if one in text]

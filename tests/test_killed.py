@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from conftest import BIN, run
 from helpers import HALF, RIGHT, dump, hand_in_toy
 
@@ -85,6 +86,4 @@ def test_a_kill_at_any_time_loses_nothing(handed_in, undisturbed, delay_s):
 
 def not_graded_as_zero(course: Path) -> bool:
     """Whether every submission in the gradebook is there with all its scores."""
-    return all(
-        row["notebooks"]["toy"]["grades"]["a"][0] is not None for row in dump(course, "toy")
-    )
+    return all(row["notebooks"]["toy"]["grades"]["a"][0] is not None for row in dump(course, "toy"))

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from conftest import run
 from helpers import HALF, RIGHT, dump, hand_in_toy
-
 from nbmark.gradebook import Registrar, load_config
 
 LATE = """

@@ -120,7 +120,7 @@ def _pytest(assignment: Assignment, plugin: object, *options: str) -> None:
     arguments = [
         str(assignment.graders), "-c", os.devnull, f"--rootdir={graders}",
         f"--confcutdir={graders}", "--import-mode=importlib", "-p", "no:cacheprovider",
-        "--tb=short", "-q", "--no-header", "--no-summary", "--color=no",
+        "--tb=short", "-q", "--no-header", "--color=no",
         *options,
     ]  # fmt: skip
     with _import_path(graders), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):

@@ -19,7 +19,7 @@ from nbmark.errors import NbmarkError, UsageError
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 SANDBOX = click.option(
-    "--sandbox", default="bubblewrap", show_default=True, metavar="KIND",
+    "--sandbox", default="bubblewrap", show_default=True, type=click.Choice(["bubblewrap", "none"]),
     help="The wall around students' code: bubblewrap, or none (development only).",
 )  # fmt: skip
 COURSE = click.option(
@@ -134,3 +134,7 @@ def _print(as_json: bool, data: Callable[[], Any], table: Callable[[], None]) ->
         click.echo(json.dumps(data(), indent=1))
     else:
         table()
+
+
+if __name__ == "__main__":
+    main()

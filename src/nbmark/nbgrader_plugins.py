@@ -15,7 +15,7 @@ from typing import Any
 
 from nbconvert.exporters import NotebookExporter
 from nbgrader.converters.base import NbGraderException
-from traitlets import Unicode
+from traitlets import Enum
 
 from nbmark.checkprocess import CheckPool
 from nbmark.course import Course
@@ -27,8 +27,10 @@ from nbmark.grading import Row, Settings, Watcher, grade
 class GradingExporter(NotebookExporter):
     """Grades the submissions of the `Autograde` converter that makes it."""
 
-    sandbox = Unicode(
-        "bubblewrap", help="The wall around students' code: bubblewrap, or none (development only)."
+    sandbox = Enum(
+        ["bubblewrap", "none"],
+        "bubblewrap",
+        help="The wall around students' code: bubblewrap, or none (development only).",
     ).tag(config=True)
 
     def __init__(self, **options: Any) -> None:

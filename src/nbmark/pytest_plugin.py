@@ -116,7 +116,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--submission", metavar="FILE.ipynb", help="run the checks on this notebook")
     group.addoption("--student-id", default="nobody", help="the id personal numbers are made of")
     group.addoption(
-        "--sandbox", default="bubblewrap", help="bubblewrap, or none (development only)"
+        "--sandbox",
+        default="bubblewrap",
+        choices=["bubblewrap", "none"],
+        help="bubblewrap, or none (development only)",
     )
 
 

@@ -1,0 +1,144 @@
+"""The commands as a person types them: what they refuse, and how they say it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+import classroom
+from conftest import ROOT, run
+from helpers import HALF, RIGHT, dump, hand_in_toy
+
+WRONG_NAMES = {
+    ("grade", "ty"): "no assignment 'ty' under source/ (found: toy). Did you mean 'toy'?",
+    ("verify", "../toy"): "no assignment '../toy' under source/ (found: toy)",
+    (
+        "grade",
+        "toy",
+        "--student",
+        "adda",
+    ): "no submission of 'toy' by student 'adda' under submitted/ (found: ada). Did you mean 'ada'?",
+    ("grade", "toy", "--sandbox", "jail"): "'jail' is not one of 'bubblewrap', 'none'",
+}
+
+
+@pytest.mark.parametrize("words", WRONG_NAMES, ids=" ".join)
+def test_a_name_that_does_not_exist_gets_one_line_and_exit_status_2(toy_course, words):
+    hand_in_toy(toy_course, "ada", RIGHT)
+    done = run(toy_course, "nbmark", *words)
+    assert done.returncode == 2, done.stderr
+    assert WRONG_NAMES[words] in done.stderr
+    assert "Traceback" not in done.stderr
+    assert dump(toy_course, "toy") == []
+
+
+def test_missing_checks_are_named(toy_course):
+    shutil.rmtree(toy_course / "graders" / "toy")
+    done = run(toy_course, "nbmark", "grade", "toy")
+    assert done.returncode == 1
+    assert "graders/toy is missing" in done.stderr
+
+
+def test_a_gradebook_that_knows_another_source_is_refused(toy_course):
+    source = toy_course / "source" / "toy" / "toy.ipynb"
+    source.write_text(source.read_text().replace('"points": 3', '"points": 4'))
+    done = run(toy_course, "nbmark", "grade", "toy")
+    assert done.returncode == 1
+    assert "run 'nbgrader generate_assignment toy --force'" in done.stderr
+
+
+def test_outside_a_course_one_line_says_so(tmp_path):
+    done = run(tmp_path, "nbmark", "grade", "toy")
+    assert done.returncode == 2
+    assert "no assignment 'toy' under source/ (found: none)" in done.stderr
+
+
+def test_one_student_is_graded_and_the_others_wait(toy_course):
+    for student in ("ada", "ben"):
+        hand_in_toy(toy_course, student, RIGHT)
+    done = run(toy_course, "nbmark", "grade", "toy", "--student", "ben", "--json")
+    assert [row["student"] for row in json.loads(done.stdout)["students"]] == ["ben"]
+    assert [row["student"] for row in dump(toy_course, "toy")] == ["ben"]
+
+
+def test_a_new_submission_is_due_and_the_old_evidence_stays(toy_course):
+    hand_in_toy(toy_course, "ada", HALF)
+    run(toy_course, "nbmark", "grade", "toy")
+    hand_in_toy(toy_course, "ada", RIGHT)
+    done = run(toy_course, "nbmark", "grade", "toy", "--json")
+    row = json.loads(done.stdout)["students"][0]
+    assert (row["outcome"], row["points"]) == ("graded", 3.0)
+    assert len(list((toy_course / "evidence" / "toy" / "ada").glob("*.json"))) == 3
+
+
+def test_the_dangerous_sandbox_is_loud_and_recorded(toy_course):
+    hand_in_toy(toy_course, "ada", RIGHT)
+    done = run(toy_course, "nbmark", "grade", "toy", "--sandbox", "none", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "students' code runs with your rights" in done.stderr
+    assert json.loads(done.stdout)["students"][0]["sandbox"] == "none"
+
+
+def test_a_second_grading_at_the_same_time_is_refused(toy_course):
+    import fcntl
+    import os
+
+    fd = os.open(toy_course / ".nbmark" / "lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    done = run(toy_course, "nbmark", "grade", "toy")
+    os.close(fd)
+    assert done.returncode == 1
+    assert "another grading of this course is under way" in done.stderr
+
+
+def test_a_link_for_a_notebook_is_not_followed(toy_course):
+    folder = hand_in_toy(toy_course, "ada", RIGHT)
+    (folder / "toy.ipynb").unlink()
+    (folder / "toy.ipynb").symlink_to(toy_course / "source" / "toy" / "toy.ipynb")
+    (folder / "secret.txt").symlink_to(toy_course / "gradebook.db")
+    for command in (["nbmark", "grade", "toy"], ["nbgrader", "autograde", "toy", "--force"]):
+        assert run(toy_course, *command).returncode == 0
+        assert dump(toy_course, "toy")[0]["score"] == 0
+        assert sorted(p.name for p in (toy_course / "autograded" / "ada" / "toy").iterdir()) == [
+            "timestamp.txt",
+            "toy.ipynb",
+        ]
+
+
+def test_pytest_runs_the_checks_on_one_notebook(tmp_path):
+    wrong = tmp_path / "mine.ipynb"
+    wrong.write_bytes(classroom.case("rss-for-mse").files()["mse.ipynb"])
+    right = ROOT / "source" / "mse" / "mse.ipynb"
+    passed = run(ROOT, "pytest", "graders/mse", "--submission", str(right))
+    assert passed.returncode == 0, passed.stdout
+    assert "22 passed" in passed.stdout
+    failed = run(ROOT, "pytest", "graders/mse", "--submission", str(wrong))
+    assert failed.returncode == 1
+    assert "This is the sum of the squared residuals" in failed.stdout
+    first = run(ROOT, "pytest", "graders/mse", "--submission", str(wrong), "-x")
+    assert "1 failed" in first.stdout
+    some = run(
+        ROOT,
+        "pytest",
+        "graders/mse",
+        "--submission",
+        str(wrong),
+        "-k",
+        "plot",
+        "--student-id",
+        "ada",
+    )
+    assert "4 passed, 18 deselected" in some.stdout
+
+
+def test_pytest_says_what_it_needs(tmp_path):
+    done = run(ROOT, "pytest", "graders/mse", "--submission", str(tmp_path / "none.ipynb"))
+    assert done.returncode == 4
+    assert "No such file or directory" in done.stderr
+
+
+def test_a_bare_pytest_does_not_collect_the_hidden_checks():
+    done = run(ROOT, "pytest", "--collect-only", "-q")
+    assert "graders/" not in done.stdout

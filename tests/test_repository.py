@@ -1,0 +1,191 @@
+"""Promises of the repository itself: imports run one way, the release is fresh, docs are true."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nbmark
+from conftest import ROOT, new_course, run
+
+# A module may import only modules of earlier lines (and of its own).
+LAYERS = """
+    _version errors
+    limits models plain safefiles safehtml versions
+    questions notebooks wire inside
+    outputs student checks course scoring
+    watchdog seccomp
+    session
+    bare bubblewrap
+    sandboxes
+    runner evidence feedback submissions
+    pytest_plugin
+    checking
+    checkprocess
+    verify doctor
+    gradebook
+    collect exporters grading
+    nbgrader_plugins report
+    cli
+"""
+ORDER = {
+    word: number for number, line in enumerate(LAYERS.strip().splitlines()) for word in line.split()
+}
+ONLY = {
+    "nbgrader.api": {"gradebook"},
+    "pyseccomp": {"seccomp"},
+    "bleach": {"safehtml"},
+    "psutil": {"watchdog"},
+    "rich": {"report"},
+    "click": {"cli"},
+}
+# Imported inside a function: where one layer hands over to another at run time.
+LATE = {("pytest_plugin", "checking"), ("checkprocess", "checking")}
+
+
+def modules() -> list[Path]:
+    return [
+        path
+        for path in (ROOT / "src" / "nbmark").rglob("*.py")
+        if path.name != "__init__.py" or path.parent.name == "sandboxes"
+    ]
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{one.name}" for one in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {one.name for one in node.names}
+    return found
+
+
+def stem(path: Path) -> str:
+    return path.parent.name if path.stem == "__init__" else path.stem
+
+
+@pytest.mark.parametrize("path", modules(), ids=stem)
+def test_imports_run_one_way(path):
+    here = stem(path)
+    if path.parent.name == "inside":
+        assert not any(one.startswith("nbmark") for one in imports(path))
+        return
+    for one in imports(path):
+        there = one.split(".")[-1]
+        if (
+            one.startswith("nbmark.")
+            and there in ORDER
+            and there != here
+            and (here, there) not in LATE
+        ):
+            assert ORDER[there] <= ORDER[here], f"{here} imports {there}"
+        for library, allowed in ONLY.items():
+            if one == library or one.startswith(library + "."):
+                assert here in allowed, f"{here} imports {library}"
+
+
+def test_every_module_has_its_layer():
+    assert {stem(path) for path in modules() if path.parent.name != "inside"} <= set(ORDER)
+
+
+def test_the_public_names_are_these():
+    assert nbmark.__all__ == [
+        "Answer",
+        "CheckFailed",
+        "Expr",
+        "Student",
+        "__version__",
+        "approx",
+        "check",
+        "fail",
+        "name",
+    ]
+    assert all(hasattr(nbmark, one) for one in nbmark.__all__)
+
+
+def test_graders_import_only_the_public_api():
+    for path in (ROOT / "graders").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("nbmark"):
+                assert node.module == "nbmark"
+                assert {one.name for one in node.names} <= set(nbmark.__all__)
+
+
+def test_the_release_is_what_nbgrader_makes_of_the_source_today(tmp_path):
+    course = new_course(tmp_path / "course", ROOT, "mse")
+    fresh = json.loads((course / "release" / "mse" / "mse.ipynb").read_text())
+    assert json.loads((ROOT / "release" / "mse" / "mse.ipynb").read_text()) == fresh
+
+
+def test_the_release_needs_numpy_and_matplotlib_only():
+    notebook = json.loads((ROOT / "release" / "mse" / "mse.ipynb").read_text())
+    code = "\n".join(
+        "".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"
+    )
+    assert set(re.findall(r"^import (\w+)", code, re.M)) == {"matplotlib", "numpy"}
+    assert "BEGIN SOLUTION" not in json.dumps(notebook)
+    assert "MARK SCHEME" not in json.dumps(notebook)
+
+
+def test_the_notebook_is_complete():
+    notebook = json.loads((ROOT / "source" / "mse" / "mse.ipynb").read_text())
+    metadata = [cell["metadata"].get("nbgrader", {}) for cell in notebook["cells"]]
+    assert sum(one.get("points", 0) for one in metadata if one.get("grade")) == 20
+    assert 6 <= sum(bool(one.get("grade")) for one in metadata) <= 10
+    levels = [len(line) - len(line.lstrip("#")) for cell in notebook["cells"] if cell["cell_type"] == "markdown"
+              for line in cell["source"] if line.startswith("#")]  # fmt: skip
+    assert levels[0] == 1
+    assert set(levels[1:]) == {2}
+    text = " ".join("".join(cell["source"]) for cell in notebook["cells"])
+    for word in ("Do not round", "kernel dies", "Work together", "about 1.5 hours", "Points"):
+        assert word in text
+
+
+def test_no_path_of_a_machine_and_no_index_is_committed():
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in listed.stdout.split("\n"):
+        path = ROOT / name
+        if name and path.is_file() and path.suffix not in (".png",):
+            text = path.read_text()
+            assert ("index" + "-url") not in text.replace("--no-emit-index" + "-url", ""), name
+            assert ("/work" + "/main") not in text, name
+
+
+def test_documents_name_only_files_that_exist():
+    for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / link).exists(), (page.name, link)
+
+
+def test_every_command_and_limit_is_documented():
+    from dataclasses import fields
+
+    from nbmark.limits import Limits
+
+    text = "\n".join(path.read_text() for path in (ROOT / "docs").glob("*.md"))
+    for one in fields(Limits):
+        assert f"`{one.name}`" in text, one.name
+    done = run(ROOT, "nbmark", "--help")
+    for command in re.findall(r"^  (\w+)  ", done.stdout, re.M):
+        assert f"nbmark {command}" in text + (ROOT / "README.md").read_text()
+
+
+def test_the_wheel_holds_nothing_of_the_graders(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    import zipfile
+
+    names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
+    assert any(one == "nbmark/inside/agent.py" for one in names)
+    assert not any("graders" in one or "test_mse" in one for one in names)

@@ -1,0 +1,126 @@
+"""An assignment that is broken grades nobody, and says in one line each what is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from conftest import run
+from helpers import RIGHT, dump, hand_in_toy
+
+CHECKS = Path("graders") / "toy" / "test_toy.py"
+
+
+def change(course: Path, old: str, new: str, path: Path = CHECKS) -> None:
+    text = (course / path).read_text()
+    assert old in text
+    (course / path).write_text(text.replace(old, new))
+
+
+def test_every_case_of_mse_is_as_expected(mse_template):
+    found = json.loads((mse_template / "verify.json").read_text())
+    assert found["as_expected"]
+    assert len(found["cases"]) >= 50
+    assert all(case["as_expected"] and not case["problems"] for case in found["cases"])
+
+
+BROKEN = {
+    "names no grade cell": ('"a", points=2', '"b", points=2', "names the grade cell 'b'"),
+    "points do not add up": ('"a", points=2', '"a", points=1', "add up to 2 points, but the cell"),
+    "raises on the reference": ('"a").matches', '"a").nonsense.matches', "test_a raised"),
+    "refuses the reference": ("matches(3.0", "matches(3.5", "refuses the reference solution"),
+    "pays for the release": ("student.number", "return\n    student.number", "untouched release"),
+    "passes a known wrong answer": ("matches(3.0", "matches(3.5, rel=1", "takes 0 points, not 1"),
+    "says another sentence": ("One too many.", "Off by one.", "says 'Off by one.', not"),
+    "cannot be imported": ("from nbmark", "from nowhere", "No module named 'nowhere'"),
+    "is no check": ('@check("a", points=2, title="f doubles")', "", "test_f in test_toy.py is no check"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_broken_check_is_named_in_one_line_and_exit_status_1(toy_course, how):
+    old, new, said = BROKEN[how]
+    change(toy_course, old, new)
+    done = run(toy_course, "nbmark", "verify", "toy", "--json")
+    assert done.returncode == 1
+    assert not json.loads(done.stdout)["as_expected"]
+    lines = [line for line in done.stderr.splitlines() if line.startswith("nbmark: ")]
+    assert any(said in line for line in lines), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [["nbmark", "grade", "toy"], ["nbgrader", "autograde", "toy"]])
+def test_nobody_is_graded_on_broken_material(toy_course, command):
+    change(toy_course, "matches(3.0", "matches(3.5")
+    hand_in_toy(toy_course, "ada", RIGHT)
+    done = run(toy_course, *command)
+    assert done.returncode == 1
+    assert "refuses the reference solution" in done.stderr
+    assert dump(toy_course, "toy") == []
+    assert not (toy_course / "autograded").exists()
+    assert not (toy_course / "evidence").exists()
+
+
+def test_a_grade_cell_without_a_check_is_named(toy_course):
+    text = (toy_course / CHECKS).read_text().replace('"a", points', '"w", points')
+    (toy_course / CHECKS).write_text(text)
+    done = run(toy_course, "nbmark", "verify", "toy")
+    assert "no check stands at the grade cell 'a' (3 points)" in done.stderr
+    assert done.returncode == 1
+
+
+def test_a_reference_solution_that_fails_is_named(toy_course):
+    source = Path("source") / "toy" / "toy.ipynb"
+    change(toy_course, "return 2 * x", "return 1 / 0", source)
+    done = run(toy_course, "nbmark", "verify", "toy")
+    assert done.returncode == 1
+    assert "test_f refuses the reference solution" in done.stderr
+
+
+def test_a_release_that_names_a_check_is_refused(toy_course):
+    (toy_course / "release" / "toy" / "notes.txt").write_text("see test_toy.py")
+    done = run(toy_course, "nbmark", "verify", "toy")
+    assert done.returncode == 1
+    assert "notes.txt of release/ names 'test_toy'" in done.stderr
+
+
+def test_questions_that_disturb_are_found(toy_course):
+    source = Path("source") / "toy" / "toy.ipynb"
+    change(
+        toy_course,
+        "def f(x):\\n    return",
+        "n = [0]\\ndef f(x):\\n    n.append(1)\\n    return",
+        source,
+    )
+    change(toy_course, "*answer*", "answer", source)
+    notebook = json.loads((toy_course / source).read_text())
+    notebook["cells"].append({"cell_type": "code", "id": "z", "metadata": {}, "source": "print(n)",
+                              "outputs": [], "execution_count": None})  # fmt: skip
+    (toy_course / source).write_text(json.dumps(notebook))
+    assert run(toy_course, "nbgrader", "generate_assignment", "toy", "--force").returncode == 0
+    done = run(toy_course, "nbmark", "verify", "toy")
+    assert "prints something else once checks have asked" in done.stderr
+
+
+def test_a_check_that_raises_on_one_odd_submission_stops_nobody(toy_course):
+    change(toy_course, 'student.number("a").matches(3.0', 'student.value("a").value + 0.0\n    '
+           'student.number("a").matches(3.0')  # fmt: skip
+    hand_in_toy(toy_course, "ada", RIGHT)
+    hand_in_toy(toy_course, "ben", "a = np.array(['three'])\ndef f(x):\n    return 2 * x")
+    hand_in_toy(toy_course, "cleo", "a = 'x'\ndef f(x):\n    return 2 * x")
+    # The visible test passes for a text of size 1; then the check adds a number to it.
+    done = run(toy_course, "nbmark", "grade", "toy", "--json")
+    assert done.returncode in (0, 1)
+    rows = {row["student"]: row for row in dump(toy_course, "toy")}
+    if rows:  # the material passed its own trial
+        grade = rows["cleo"]["notebooks"]["toy"]["grades"]["a"]
+        assert grade[0] == 2.0
+        assert grade[3] is True
+        assert rows["ada"]["notebooks"]["toy"]["grades"]["a"] == [3.0, None, None, False]
+        page = (toy_course / "autograded" / "cleo" / "toy" / "toy.ipynb").read_text()
+        assert "A person will look at it" in page
+        assert "Traceback" not in page
+        assert "TypeError" in done.stdout
+    assert rows
