@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nbmark.errors import SandboxUnavailable
 from nbmark.limits import Limits
-from nbmark.sandboxes import seccomp
+from nbmark.sandboxes.seccomp import program
 from nbmark.sandboxes.session import Command
 
 INSIDE = Path(__file__).parent.parent / "inside"
@@ -67,7 +67,7 @@ def command(limits: Limits) -> Command:
 @functools.cache
 def seccomp_program() -> bytes:
     """The filter, compiled once a process."""
-    return seccomp.program()
+    return program()
 
 
 def _wall(bwrap: str, limits: Limits, filter_fd: int, fonts_fd: int) -> list[str]:
