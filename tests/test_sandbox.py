@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -112,6 +113,15 @@ def test_cpu_time_is_limited_over_all_processes():
     code = "import os\nfor _ in range(3): os.fork()\nwhile True: pass"
     session.run_cell(code, 30)
     assert session.ended == "cpu"
+    session.close()
+
+
+def test_the_clock_of_a_submission_starts_with_its_first_cell():
+    session = open_session("bubblewrap", replace(SMALL, submission_timeout_s=2))
+    time.sleep(2.5)
+    assert said(session, "print(1)") == "1"
+    session.run_cell("import time; time.sleep(4)", 30)
+    assert session.ended == "time"
     session.close()
 
 

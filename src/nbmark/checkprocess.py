@@ -16,7 +16,6 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from nbmark import sandboxes
@@ -34,7 +33,7 @@ ERRORS = {one.__name__: one for one in (AssignmentError, InfrastructureError, Sa
 
 
 class CheckProcess:
-    """The coordinator's end: a context manager that starts the process when it is first needed."""
+    """The coordinator's end: starts the process when it is first needed, and must be closed."""
 
     def __init__(self, assignment: Assignment, sandbox: str, sessions_ahead: int = 0) -> None:
         self._assignment = assignment
@@ -42,15 +41,6 @@ class CheckProcess:
         self._sessions_ahead = sessions_ahead
         self._process: subprocess.Popen[bytes] | None = None
         self._wire: Wire | None = None
-
-    def __enter__(self) -> CheckProcess:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
-        self.close()
 
     def grade(self, submission: Submission) -> Graded:
         """As `checking.grade_submission`, in the process."""
@@ -121,13 +111,8 @@ class CheckPool:
         for process in self._all:
             self._free.put(process)
 
-    def __enter__(self) -> CheckPool:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    def close(self) -> None:
+        """End all processes."""
         for process in self._all:
             process.close()
 
@@ -150,7 +135,10 @@ def serve(root: str, name: str, sandbox: str, sessions_ahead: str) -> None:
     os.dup2(2, 1)  # a print in a check goes to the log, not into a frame
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     assignment = Course(Path(root)).assignment(name)
-    with contextlib.suppress(WireClosed), Sessions(assignment, sandbox) as sessions:
+    with (
+        contextlib.suppress(WireClosed),
+        contextlib.closing(Sessions(assignment, sandbox)) as sessions,
+    ):
         sessions.open_ahead(int(sessions_ahead))
         while True:
             request = wire.receive(deadline=math.inf, max_bytes=MAX_FRAME_BYTES)
@@ -168,13 +156,8 @@ class Sessions:
         self._sandbox = sandbox
         self._ready: list[Session] = []
 
-    def __enter__(self) -> Sessions:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    def close(self) -> None:
+        """End what was started ahead and not used."""
         for session in self._ready:
             session.close()
 

@@ -6,6 +6,7 @@ not graded or not as expected, 2 the command asked for something that does not e
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable
@@ -69,7 +70,7 @@ def grade(
     from nbmark.course import Course
 
     material = Course(root).assignment(assignment)
-    with CheckPool(material, sandbox, jobs) as processes:
+    with contextlib.closing(CheckPool(material, sandbox, jobs)) as processes:
         processes.start()  # it gets ready while nbgrader is loaded, which takes two seconds
         from nbmark import report
         from nbmark.gradebook import Registrar, load_config
@@ -77,7 +78,7 @@ def grade(
         from nbmark.grading import grade as run
 
         registrar = Registrar.of_course(load_config(material.course.root))
-        with report.Progress() as progress:
+        with contextlib.closing(report.Progress()) as progress:
             rows = run(
                 material, registrar, processes, students or None,
                 Settings(sandbox, jobs, force), progress,
@@ -100,7 +101,7 @@ def verify(assignment: str, jobs: int, sandbox: str, root: Path, as_json: bool) 
     from nbmark.verify import as_json as case_as_json
     from nbmark.verify import verify as run
 
-    with report.Progress() as progress:
+    with contextlib.closing(report.Progress()) as progress:
         cases = run(Course(root).assignment(assignment), sandbox, jobs=jobs,
                     on_case=progress.verifying)  # fmt: skip
     well = all(case.as_expected for case in cases)

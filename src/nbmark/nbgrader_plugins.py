@@ -10,6 +10,7 @@ half done when somebody pulled the plug.
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class GradingExporter(NotebookExporter):
         coursedir = converter.coursedir
         try:
             assignment = Course(Path(coursedir.root)).assignment(coursedir.assignment_id)
-            with CheckPool(assignment, self.sandbox, settings.jobs) as processes:
+            with closing(CheckPool(assignment, self.sandbox, settings.jobs)) as processes:
                 rows = grade(
                     assignment, Registrar(coursedir, converter.config), processes,
                     _students(converter), settings, _Log(converter.log),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console
@@ -30,17 +29,12 @@ class Progress(Watcher):
             console=self._console, disable=not self._console.is_terminal, transient=True,
         )  # fmt: skip
         self._task = self._bar.add_task("grading", total=None, note="")
+        self._bar.start()
         self._done = self._failed = self._total = 0
         self._began = time.monotonic()
 
-    def __enter__(self) -> Progress:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    def close(self) -> None:
+        """Take the bar away."""
         self._bar.stop()
 
     def verifying(self, case: Case) -> None:

@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,10 @@ def verify(assignment: Assignment, sandbox: str, *, jobs: int = 2,
     cases = [first[0], _release_case(assignment, first[1])]
     on_case(cases[1])
     trials = _trials(assignment)
-    with CheckPool(assignment, sandbox, jobs) as processes, ThreadPoolExecutor(jobs) as threads:
+    with (
+        closing(CheckPool(assignment, sandbox, jobs)) as processes,
+        ThreadPoolExecutor(jobs) as threads,
+    ):
         for case in threads.map(lambda trial: _try(processes, first[1], trial), trials):
             on_case(case)
             cases.append(case)
@@ -104,7 +108,7 @@ class Trial:
 
 def _checks_case(assignment: Assignment, sandbox: str) -> tuple[Case, list[Check]]:
     title = "every autograded cell has checks, and their points add up"
-    with CheckProcess(assignment, sandbox) as process:
+    with closing(CheckProcess(assignment, sandbox)) as process:
         try:
             checks = process.list_checks()
         except AssignmentError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
 import secrets
 import subprocess
@@ -73,7 +74,7 @@ class Session:
         self._process = self._spawn(command)
         self._wire = Wire.to_process(self._process)
         self._watchdog = Watchdog(self._process.pid, limits)
-        self._stop_at = time.monotonic() + limits.submission_timeout_s
+        self._stop_at = math.inf  # the clock starts with the first request
         self._remedy = command.remedy
         self._started = False
         # Sent now, awaited with the first request: the kernel starts while pytest collects.
@@ -163,6 +164,7 @@ class Session:
             self.close()
             raise SandboxUnavailable(f"the sandbox did not start ({said}); {self._remedy}")
         self._started = True
+        self._stop_at = time.monotonic() + self.limits.submission_timeout_s
 
     def _send(self, op: str, deadline: float, arguments: dict[str, Any]) -> str:
         self._expected = f"{self._nonce}-{next(self._ids)}"
