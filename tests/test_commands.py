@@ -73,6 +73,16 @@ def test_a_new_submission_is_due_and_the_old_evidence_stays(toy_course):
     assert len(list((toy_course / "evidence" / "toy" / "ada").glob("*.json"))) == 3
 
 
+def test_who_was_graded_with_earlier_checks_is_told_of_and_left_alone(toy_course):
+    hand_in_toy(toy_course, "ada", RIGHT)
+    run(toy_course, "nbmark", "grade", "toy")
+    checks = toy_course / "graders" / "toy" / "test_toy.py"
+    checks.write_text(checks.read_text().replace("f doubles", "f doubles x"))
+    done = run(toy_course, "nbmark", "grade", "toy")
+    assert "graded with earlier checks; --force grades anew" in done.stdout
+    assert dump(toy_course, "toy")[0]["notebooks"]["toy"]["grades"]["a"][0] == 3.0
+
+
 def test_the_dangerous_sandbox_is_loud_and_recorded(toy_course):
     hand_in_toy(toy_course, "ada", RIGHT)
     done = run(toy_course, "nbmark", "grade", "toy", "--sandbox", "none", "--json")

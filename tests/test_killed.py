@@ -14,7 +14,7 @@ import pytest
 from conftest import BIN, run
 from helpers import HALF, RIGHT, dump, hand_in_toy
 
-STEPS = ("evidence.store", "_replace_folder", "Registrar.record", "evidence.mark_complete")
+STEPS = ("evidence.store", "replaced_folder", "Registrar.record", "evidence.mark_complete")
 KILL = """
 import os, signal, sys
 from nbmark import evidence, grading

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import pwd
 import re
-import shutil
 import stat
 from collections import defaultdict
 from dataclasses import dataclass
@@ -21,7 +20,15 @@ from nbgrader.utils import ignore_patterns, parse_utc
 from traitlets import Integer
 
 from nbmark.gradebook import Registrar
-from nbmark.safefiles import Caps, UnsafeFile, read_regular, shown, walk_regular, write_atomic
+from nbmark.safefiles import (
+    Caps,
+    UnsafeFile,
+    read_regular,
+    replaced_folder,
+    shown,
+    walk_regular,
+    write_atomic,
+)
 
 STUDENT_ID = re.compile(r"[A-Za-z0-9_@][A-Za-z0-9_.@+-]{0,127}")
 
@@ -127,15 +134,8 @@ class SafeCollect(ExchangeCollect):  # type: ignore[misc]  # nbgrader has no typ
         if target.is_dir() and not self._is_wanted(entry, target):
             self.log.info("%s is up to date; newer ones need --update", entry.student)
             return False
-        fresh, old = (target.with_name(f".{target.name}.{word}") for word in ("new", "old"))
-        for stale in (fresh, old):
-            shutil.rmtree(stale, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        self._copy(entry, fresh)
-        if target.exists():
-            target.rename(old)
-        fresh.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
+        with replaced_folder(target) as fresh:
+            self._copy(entry, fresh)
         self.log.info("Collected: %s %s", entry.student, self.coursedir.assignment_id)
         return True
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from nbmark import evidence
 from nbmark.checkprocess import CheckPool
@@ -22,10 +20,12 @@ from nbmark.errors import InfrastructureError, SandboxUnavailable, unknown
 from nbmark.feedback import autograded_notebook
 from nbmark.gradebook import Registrar, parse_timestamp
 from nbmark.models import Graded
-from nbmark.safefiles import write_atomic
+from nbmark.safefiles import replaced_folder, write_atomic
 from nbmark.scoring import CellScore, scores
 from nbmark.submissions import Received, receive
 from nbmark.verify import Case, ensure_verified
+
+EARLIER_CHECKS = "graded with earlier checks; --force grades anew"
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,15 @@ class _Desk:
         )
 
     def row_of_record(self, student: str) -> Row:
-        graded = evidence.load(self._course, self._assignment.name, student)
-        return Row(student, "up to date", graded, scores(graded, self._cells) if graded else {})
+        """What is on record; with other checks than today's, it says so and is left as it is."""
+        name = self._assignment.name
+        mark = evidence.completed(self._course, name, student)
+        graded = evidence.load(self._course, name, student)
+        if graded is None or mark is None:
+            return Row(student, "up to date")
+        if mark.checks_digest != self._checks_digest:
+            return Row(student, "up to date", graded, trouble=EARLIER_CHECKS)
+        return Row(student, "up to date", graded, scores(graded, self._cells))
 
     def grade_all(
         self, due: dict[str, Received], processes: CheckPool, watcher: Watcher
@@ -177,9 +184,12 @@ class _Desk:
         evidence.unmark(self._course, graded.assignment, graded.student)
         evidence.store(self._course, graded)
         folder = self._registrar.autograded(graded.student, graded.assignment)
-        _replace_folder(folder, {
-            **{f"{name}.ipynb": autograded_notebook(graded, name) for name in graded.notebooks},
-            **received.notes})  # fmt: skip
+        notebooks = {
+            f"{name}.ipynb": autograded_notebook(graded, name) for name in graded.notebooks
+        }
+        with replaced_folder(folder) as fresh:
+            for name, data in {**notebooks, **received.notes}.items():
+                write_atomic(fresh / name, data)
         self._registrar.record(graded, points, received.submitted_at)
         evidence.mark_complete(self._course, graded, self._checks_digest)
 
@@ -190,22 +200,6 @@ def _chosen(registrar: Registrar, name: str, students: Sequence[str] | None) -> 
         if student not in present:
             raise unknown(f"submission of '{name}' by student", student, "submitted/", present)
     return present if students is None else sorted(set(students))
-
-
-def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
-    """`folder` with exactly these files; a half-made one is never seen under its name."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for stale in folder.parent.glob(f".{folder.name}.*"):
-        shutil.rmtree(stale)
-    fresh, old = (folder.with_name(f".{folder.name}.{word}") for word in ("new", "old"))
-    fresh.mkdir()
-    for name, data in files.items():
-        write_atomic(fresh / name, data)
-    if folder.exists():
-        folder.rename(old)
-    fresh.rename(folder)
-    if old.exists():
-        shutil.rmtree(old)
 
 
 @contextlib.contextmanager
