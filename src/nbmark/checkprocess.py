@@ -28,7 +28,7 @@ from nbmark.wire import Wire, WireClosed, WireGarbage, WireTimeout
 MAX_FRAME_BYTES = 1 << 30
 # Beyond the submission's own limit: starting, collecting the checks, writing the reply.
 MARGIN_S = 120.0
-KEPT = ("PATH", "HOME", "LANG", "XDG_CACHE_HOME", "TMPDIR")
+KEPT = ("PATH", "HOME", "LANG", "PYTHONPATH", "XDG_CACHE_HOME", "TMPDIR")
 ERRORS = {one.__name__: one for one in (AssignmentError, InfrastructureError, SandboxUnavailable)}
 
 
