@@ -53,12 +53,6 @@ def mse_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def mse_course(mse_template: Path, tmp_path: Path) -> Path:
-    """A course with `mse` and nobody's work."""
-    return Path(shutil.copytree(mse_template, tmp_path / "course"))
-
-
 @pytest.fixture(scope="session")
 def toy_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A course with the smallest assignment, tried on its own answers once."""

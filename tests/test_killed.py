@@ -84,6 +84,23 @@ def test_a_kill_at_any_time_loses_nothing(handed_in, undisturbed, delay_s):
     assert dump(handed_in, "toy") == undisturbed
 
 
+def test_an_interrupt_stops_at_once_and_a_second_run_finishes(handed_in, undisturbed):
+    hand_in_toy(handed_in, "ada", "import time\ntime.sleep(25)\n" + RIGHT)
+    process = subprocess.Popen(
+        [str(BIN / "nbmark"), "grade", "toy"], cwd=handed_in, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    time.sleep(5)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert "run it again for the rest" in process.communicate()[1]
+    assert process.returncode == 130
+    assert time.monotonic() - began < 10  # the submission under way would take 25
+    hand_in_toy(handed_in, "ada", RIGHT)
+    assert run(handed_in, "nbmark", "grade", "toy").returncode == 0
+    assert dump(handed_in, "toy") == undisturbed
+
+
 def not_graded_as_zero(course: Path) -> bool:
     """Whether every submission in the gradebook is there with all its scores."""
     return all(row["notebooks"]["toy"]["grades"]["a"][0] is not None for row in dump(course, "toy"))

@@ -164,6 +164,7 @@ class _Desk:
                         watcher.finished(rows[-1])
             except BaseException:
                 threads.shutdown(wait=False, cancel_futures=True)
+                processes.close()  # so that nobody waits for what is under way
                 raise
         return rows
 
