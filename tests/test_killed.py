@@ -7,12 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing, suppress
 from pathlib import Path
+from types import NoneType
 
 import pytest
 
 from conftest import BIN, run
 from helpers import HALF, RIGHT, dump, hand_in_toy
+from nbmark.checkprocess import CheckPool
+from nbmark.course import Course
+from nbmark.errors import InfrastructureError
+from nbmark.models import Submission
 
 STEPS = ("evidence.store", "replaced_folder", "Registrar.record", "evidence.mark_complete")
 KILL = """
@@ -104,3 +110,16 @@ def test_an_interrupt_stops_at_once_and_a_second_run_finishes(handed_in, undistu
 def not_graded_as_zero(course: Path) -> bool:
     """Whether every submission in the gradebook is there with all its scores."""
     return all(row["notebooks"]["toy"]["grades"]["a"][0] is not None for row in dump(course, "toy"))
+
+
+@pytest.mark.parametrize("delay_s", [0, 0.1, 1])
+def test_whoever_waits_for_a_check_process_that_is_ended_is_told(toy_course, delay_s):
+    submission = Submission("ada", {"toy": None}, "0" * 64, b"")
+    assignment = Course(toy_course).assignment("toy")
+    with closing(CheckPool(assignment, "bubblewrap", 2)) as pool:
+        with suppress(KeyboardInterrupt), pool.threads() as threads:
+            waiting = [threads.submit(pool.grade, submission) for _ in range(4)]
+            time.sleep(delay_s)
+            raise KeyboardInterrupt
+        for one in waiting:
+            assert one.cancelled() or isinstance(one.exception(), InfrastructureError | NoneType)

@@ -15,6 +15,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,8 @@ class CheckProcess:
         self._sessions_ahead = sessions_ahead
         self._process: subprocess.Popen[bytes] | None = None
         self._wire: Wire | None = None
+        self._lock = threading.Lock()
+        self._killed = False
 
     def grade(self, submission: Submission) -> Graded:
         """As `checking.grade_submission`, in the process."""
@@ -62,8 +66,15 @@ class CheckProcess:
         """Start the process now, so that it is ready when the first request comes."""
         self._connected()
 
+    def kill(self) -> None:
+        """End the process for good, from any thread; whoever waits for its reply is told."""
+        with self._lock:
+            self._killed = True
+            if self._process is not None:
+                self._process.kill()
+
     def close(self) -> None:
-        """End the process; the next request starts another."""
+        """End the process, from the thread that uses it; the next request starts another."""
         if self._process is not None and self._wire is not None:
             self._process.kill()
             self._process.wait()
@@ -89,17 +100,21 @@ class CheckProcess:
 
     def _connected(self) -> Wire:
         if self._wire is None:
-            environment = {name: os.environ[name] for name in KEPT if name in os.environ}
-            environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-            self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
-                [sys.executable, "-m", "nbmark.checkprocess", str(self._assignment.course.root),
-                 self._assignment.name, self._sandbox,
-                 str(self._sessions_ahead)],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
-                start_new_session=True,
-            )  # fmt: skip
+            with self._lock:
+                if self._killed:
+                    raise InfrastructureError("the check process was ended")
+                self._process = self._launched()
             self._wire = Wire.to_process(self._process)
         return self._wire
+
+    def _launched(self) -> subprocess.Popen[bytes]:
+        environment = {name: os.environ[name] for name in KEPT if name in os.environ}
+        environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        return subprocess.Popen(  # noqa: S603  # our own interpreter and module
+            [sys.executable, "-m", "nbmark.checkprocess", str(self._assignment.course.root),
+             self._assignment.name, self._sandbox, str(self._sessions_ahead)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True,
+        )  # fmt: skip
 
 
 class CheckPool:
@@ -111,8 +126,20 @@ class CheckPool:
         for process in self._all:
             self._free.put(process)
 
+    @contextlib.contextmanager
+    def threads(self) -> Iterator[ThreadPoolExecutor]:
+        """As many threads as processes; an exception ends both at once, whatever is under way."""
+        with ThreadPoolExecutor(len(self._all)) as threads:
+            try:
+                yield threads
+            except BaseException:
+                threads.shutdown(wait=False, cancel_futures=True)
+                for process in self._all:
+                    process.kill()
+                raise
+
     def close(self) -> None:
-        """End all processes."""
+        """End all processes when no thread uses them."""
         for process in self._all:
             process.close()
 

@@ -10,7 +10,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 
 from nbmark import evidence
@@ -153,19 +153,14 @@ class _Desk:
     ) -> list[Row]:
         """Run side by side, write one after the other as they end."""
         rows = []
-        with ThreadPoolExecutor(self._settings.jobs) as threads:
+        with processes.threads() as threads:
             waiting: dict[Future[Graded], Received] = {
                 threads.submit(processes.grade, one.submission): one for one in due.values()
             }
-            try:
-                while waiting:
-                    for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                        rows.append(self._conclude(future, waiting.pop(future)))
-                        watcher.finished(rows[-1])
-            except BaseException:
-                threads.shutdown(wait=False, cancel_futures=True)
-                processes.close()  # so that nobody waits for what is under way
-                raise
+            while waiting:
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    rows.append(self._conclude(future, waiting.pop(future)))
+                    watcher.finished(rows[-1])
         return rows
 
     def _conclude(self, future: Future[Graded], received: Received) -> Row:

@@ -11,7 +11,6 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -66,7 +65,7 @@ def verify(assignment: Assignment, sandbox: str, *, jobs: int = 2,
     trials = _trials(assignment)
     with (
         closing(CheckPool(assignment, sandbox, jobs)) as processes,
-        ThreadPoolExecutor(jobs) as threads,
+        processes.threads() as threads,
     ):
         for case in threads.map(lambda trial: _try(processes, first[1], trial), trials):
             on_case(case)
