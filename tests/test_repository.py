@@ -27,7 +27,7 @@ LAYERS = """
     runner evidence feedback submissions
     pytest_plugin
     checking
-    checkprocess
+    checkprocess trials
     verify doctor
     gradebook
     collect exporters grading

@@ -17,7 +17,7 @@ from nbmark import sandboxes
 from nbmark.course import Assignment, Course
 from nbmark.errors import AssignmentError, InfrastructureError, SubmissionError, UsageError
 from nbmark.limits import Limits
-from nbmark.models import Check, Graded, Submission
+from nbmark.models import Check, Graded, Submission, Surroundings
 from nbmark.notebooks import Cell, NotebookUnreadable, read_notebook, restore
 from nbmark.pytest_plugin import Grading, check_of
 from nbmark.runner import OpenSession, Run
@@ -41,7 +41,7 @@ def grade_submission(
     began = time.monotonic()
     cells, unreadable = _cells(assignment, submission)
     limits = assignment.limits
-    run = Run(cells, limits, open_session)
+    run = Run(cells, limits, open_session, Surroundings(submission.student, assignment.files))
     plugin = Grading(run, submission.student, submission.seed, limits.answer_kib << 10)
     try:
         if submission.asks:
@@ -71,8 +71,10 @@ def list_checks(assignment: Assignment) -> list[Check]:
     return collector.checks
 
 
-def run_of_file(path: Path, targets: Sequence[Path], sandbox: str) -> tuple[Run, Limits]:
-    """The run of one notebook file, for the assignment whose ``graders/`` folder pytest was given.
+def run_of_file(
+    path: Path, targets: Sequence[Path], student: str, sandbox: str
+) -> tuple[Run, Limits]:
+    """The run of `student`'s notebook file, for the assignment whose checks pytest was given.
 
     Raises
     ------
@@ -93,7 +95,8 @@ def run_of_file(path: Path, targets: Sequence[Path], sandbox: str) -> tuple[Run,
     )
     cells = {names[0]: restore(submitted, assignment.notebooks[names[0]])}
     limits = assignment.limits
-    return Run(cells, limits, functools.partial(sandboxes.open_session, sandbox, limits)), limits
+    open_session = functools.partial(sandboxes.open_session, sandbox, limits)
+    return Run(cells, limits, open_session, Surroundings(student, assignment.files)), limits
 
 
 def _cells(

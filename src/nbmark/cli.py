@@ -9,15 +9,19 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nbmark._version import __version__
 from nbmark.errors import NbmarkError, UsageError
 
+if TYPE_CHECKING:
+    from nbmark.course import Assignment
+
+ASSIGNMENT = click.argument("assignment", required=False)
+ALL = click.option("--all", "everything", is_flag=True, help="Every assignment of the course.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 SANDBOX = click.option(
     "--sandbox", default="bubblewrap", show_default=True, type=click.Choice(["bubblewrap", "none"]),
@@ -53,7 +57,8 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("assignment")
+@ASSIGNMENT
+@ALL
 @click.option("--student", "students", multiple=True, metavar="ID", help="Only this student.")
 @click.option("--force", is_flag=True, help="Grade anew what is graded already.")
 @click.option("--jobs", default=2, show_default=True, type=click.IntRange(1, 64),
@@ -62,56 +67,73 @@ def main() -> None:
 @COURSE
 @JSON
 def grade(
-    assignment: str, students: tuple[str, ...], force: bool, jobs: int, sandbox: str, root: Path,
-    as_json: bool,
+    assignment: str | None, everything: bool, students: tuple[str, ...], force: bool, jobs: int,
+    sandbox: str, root: Path, as_json: bool,
 ) -> None:  # fmt: skip
-    """Grade the submissions of ASSIGNMENT that are due."""
+    """Grade the submissions of ASSIGNMENT, or with --all of the whole course, that are due."""
     from nbmark.checkprocess import CheckPool
-    from nbmark.course import Course
 
-    material = Course(root).assignment(assignment)
-    with contextlib.closing(CheckPool(material, sandbox, jobs)) as processes:
-        processes.start()  # it gets ready while nbgrader is loaded, which takes two seconds
-        from nbmark import report
-        from nbmark.gradebook import Registrar, load_config
-        from nbmark.grading import Settings
-        from nbmark.grading import grade as run
+    found, well = [], True
+    for material in _asked_for(root, assignment, everything):
+        with contextlib.closing(CheckPool(material, sandbox, jobs)) as processes:
+            if not everything:
+                processes.start()  # it gets ready while nbgrader is loaded, which takes two seconds
+            from nbmark import report
+            from nbmark.gradebook import Registrar, load_config
+            from nbmark.grading import Settings
+            from nbmark.grading import grade as run
 
-        registrar = Registrar.of_course(load_config(material.course.root))
-        with contextlib.closing(report.Progress()) as progress:
-            rows = run(
-                material, registrar, processes, students or None,
-                Settings(sandbox, jobs, force), progress,
-            )  # fmt: skip
-    _print(as_json, lambda: report.rows_as_json(assignment, rows), lambda: report.print_rows(rows))
-    sys.exit(1 if any(row.outcome == "not graded" for row in rows) else 0)
+            registrar = Registrar.of_course(load_config(material.course.root))
+            with contextlib.closing(report.Progress()) as progress:
+                rows = run(
+                    material, registrar, processes, students or None,
+                    Settings(sandbox, jobs, force), progress,
+                )  # fmt: skip
+        well = well and not any(row.outcome == "not graded" for row in rows)
+        found.append(report.rows_as_json(material.name, rows))
+        if not as_json:
+            report.print_rows(material.name, rows)
+    if as_json:
+        _print_json({"assignments": found} if everything else found[0])
+    sys.exit(0 if well else 1)
 
 
 @main.command()
-@click.argument("assignment")
+@ASSIGNMENT
+@ALL
+@click.option("--fast", is_flag=True,
+              help="Only as many wrong answers as it takes to fail each check.")  # fmt: skip
 @click.option("--jobs", default=2, show_default=True, type=click.IntRange(1, 64),
               help="Cases tried at the same time.")  # fmt: skip
 @SANDBOX
 @COURSE
 @JSON
-def verify(assignment: str, jobs: int, sandbox: str, root: Path, as_json: bool) -> None:
-    """Try ASSIGNMENT on its own answers: reference, release, and every known wrong one."""
+def verify(
+    assignment: str | None, everything: bool, fast: bool, jobs: int, sandbox: str, root: Path,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Try ASSIGNMENT, or with --all every one, on its own answers, right and wrong."""
     from nbmark import report
-    from nbmark.course import Course
+    from nbmark.trials import quick
     from nbmark.verify import as_json as case_as_json
     from nbmark.verify import verify as run
 
-    with contextlib.closing(report.Progress()) as progress:
-        cases = run(Course(root).assignment(assignment), sandbox, jobs=jobs,
-                    on_case=progress.verifying)  # fmt: skip
-    well = all(case.as_expected for case in cases)
-    found = {"assignment": assignment, "as_expected": well,
-             "cases": [case_as_json(case) for case in cases]}  # fmt: skip
-    _print(as_json, lambda: found, lambda: report.print_cases(cases))
-    if not well:
+    found, well = [], True
+    for material in _asked_for(root, assignment, everything):
+        with contextlib.closing(report.Progress()) as progress:
+            cases = run(material, sandbox, jobs=jobs, choose=quick if fast else list,
+                        on_case=progress.verifying)  # fmt: skip
+        as_expected = all(case.as_expected for case in cases)
+        well = well and as_expected
+        found.append({"assignment": material.name, "as_expected": as_expected,
+                      "cases": [case_as_json(case) for case in cases]})  # fmt: skip
+        if not as_json:
+            report.print_cases(material.name, cases)
         for case in cases:
             for problem in case.problems:
-                click.echo(f"nbmark: {case.name}: {problem}", err=True)
+                click.echo(f"nbmark: {material.name}: {case.name}: {problem}", err=True)
+    if as_json:
+        _print_json({"as_expected": well, "assignments": found} if everything else found[0])
     sys.exit(0 if well else 1)
 
 
@@ -124,17 +146,28 @@ def doctor(root: Path, as_json: bool) -> None:
     from nbmark.doctor import examine
 
     findings = examine(root)
-    _print(
-        as_json, lambda: [vars(one) for one in findings], lambda: report.print_findings(findings)
-    )
+    if as_json:
+        _print_json([vars(one) for one in findings])
+    else:
+        report.print_findings(findings)
     sys.exit(0 if all(one.well for one in findings) else 1)
 
 
-def _print(as_json: bool, data: Callable[[], Any], table: Callable[[], None]) -> None:
-    if as_json:
-        click.echo(json.dumps(data(), indent=1))
-    else:
-        table()
+def _asked_for(root: Path, assignment: str | None, everything: bool) -> list[Assignment]:
+    """The assignments that a command is about: exactly one, or all."""
+    from nbmark.course import Course
+
+    course = Course(root)
+    if everything == (assignment is not None):
+        raise UsageError(
+            f"name one assignment, or say --all (found: {', '.join(course.assignment_names)})"
+        )
+    names = [assignment] if assignment is not None else course.assignment_names
+    return [course.assignment(name) for name in names]
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=1))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,13 @@ class Course:
         self.evidence = self.root / "evidence"
         self.state = self.root / ".nbmark"
 
+    @property
+    def assignment_names(self) -> list[str]:
+        """The assignments under ``source/`` that have hidden checks, in alphabetical order."""
+        return sorted(
+            name for name in _folders(self.root / "source") if (self.graders / name).is_dir()
+        )
+
     def assignment(self, name: str) -> Assignment:
         """The assignment called `name`.
 
@@ -88,6 +95,15 @@ class Assignment:
         for one in sorted({one for one in ids if ids.count(one) > 1}):
             raise AssignmentError(f"source/{self.name}: two cells have the grade id '{one}'")
         return found
+
+    @functools.cached_property
+    def files(self) -> dict[str, bytes]:
+        """Path below the assignment's folder → bytes of what is shipped beside its notebooks."""
+        return {
+            str(path.relative_to(self.source)): path.read_bytes()
+            for path in sorted(_files(self.source))
+            if path.suffix != ".ipynb"
+        }
 
     @property
     def autograded_cells(self) -> dict[str, float]:

@@ -92,6 +92,8 @@ def grade(
     name = assignment.name
     registrar.refuse_strangers(assignment)
     chosen = _chosen(registrar, name, students)
+    if not chosen:
+        return []
     if not settings.create_students:
         for student in chosen:
             registrar.refuse_unknown_student(student)

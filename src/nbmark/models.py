@@ -75,6 +75,22 @@ class Submission:
 
 
 @dataclass(frozen=True)
+class Surroundings:
+    """What a notebook finds around it, as on the student's own machine.
+
+    Parameters
+    ----------
+    student
+        Whose work it is: the value of ``JUPYTERHUB_USER``.
+    files
+        Name → bytes of the files that the assignment ships beside its notebooks.
+    """
+
+    student: str
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class RunCell:
     """A cell of the graded notebook and what running it came to (see `CellRun`).
 

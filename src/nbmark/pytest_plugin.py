@@ -131,12 +131,10 @@ def pytest_configure(config: pytest.Config) -> None:
     from nbmark.checking import run_of_file
 
     try:
-        run, limits = run_of_file(
-            Path(submission), [Path(one) for one in config.args], config.getoption("--sandbox")
-        )
+        student = config.getoption("--student-id")
+        targets = [Path(one) for one in config.args]
+        run, limits = run_of_file(Path(submission), targets, student, config.getoption("--sandbox"))
     except NbmarkError as error:
         raise pytest.UsageError(str(error)) from None
-    config.pluginmanager.register(
-        Grading(run, config.getoption("--student-id"), b"public", limits.answer_kib << 10)
-    )
+    config.pluginmanager.register(Grading(run, student, b"public", limits.answer_kib << 10))
     config.add_cleanup(run.close)

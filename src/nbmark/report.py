@@ -66,10 +66,10 @@ class Progress(Watcher):
             print(text, file=sys.stderr, flush=True)
 
 
-def print_rows(rows: Sequence[Row]) -> None:
+def print_rows(assignment: str, rows: Sequence[Row]) -> None:
     """A table of students, points by task, and what they were told."""
     tasks = list(dict.fromkeys(task for row in rows for task in row.scores))
-    table = Table(show_lines=False, pad_edge=False)
+    table = Table(title=assignment, title_justify="left", show_lines=False, pad_edge=False)
     table.add_column("student", no_wrap=True)
     for task in tasks:
         table.add_column(task, justify="right")
@@ -94,9 +94,9 @@ def rows_as_json(assignment: str, rows: Sequence[Row]) -> dict[str, Any]:
     return {"assignment": assignment, "students": [_row_as_json(row) for row in rows]}
 
 
-def print_cases(cases: Sequence[Case]) -> None:
+def print_cases(assignment: str, cases: Sequence[Case]) -> None:
     """A table of the cases of ``nbmark verify``."""
-    table = Table("case", "what it shows", "as expected")
+    table = Table("case", "what it shows", "as expected", title=assignment, title_justify="left")
     for case in cases:
         table.add_row(case.name, case.title, "yes" if case.as_expected else "NO")
     Console().print(table)

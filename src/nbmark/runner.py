@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from nbmark.errors import CheckFailed
 from nbmark.limits import Limits
-from nbmark.models import Asked, RunCell
+from nbmark.models import Asked, RunCell, Surroundings
 from nbmark.notebooks import Cell
 from nbmark.outputs import clean
 from nbmark.sandboxes.session import CellRun, Session
@@ -35,14 +35,18 @@ class Run:
         Notebook name → restored cells.
     open_session
         Makes a session; called once a notebook. Its kernel starts in the background.
+    surroundings
+        What each notebook finds around it.
     """
 
     def __init__(
-        self, notebooks: Mapping[str, Sequence[Cell]], limits: Limits, open_session: OpenSession
-    ) -> None:
+        self, notebooks: Mapping[str, Sequence[Cell]], limits: Limits, open_session: OpenSession,
+        surroundings: Surroundings,
+    ) -> None:  # fmt: skip
         self.evidence: list[Asked] = []
         self._runs = {
-            name: NotebookRun(cells, limits, open_session) for name, cells in notebooks.items()
+            name: NotebookRun(cells, limits, open_session, surroundings)
+            for name, cells in notebooks.items()
         }
         self._of_cell = {
             cell.grade_id: run for run in self._runs.values() for cell in run.cells if cell.is_grade
@@ -97,9 +101,13 @@ class Run:
 class NotebookRun:
     """One notebook and its session; cells run in order and once."""
 
-    def __init__(self, cells: Sequence[Cell], limits: Limits, open_session: OpenSession) -> None:
+    def __init__(
+        self, cells: Sequence[Cell], limits: Limits, open_session: OpenSession,
+        surroundings: Surroundings,
+    ) -> None:  # fmt: skip
         self.cells = list(cells)
         self._limits = limits
+        self._surroundings: Surroundings | None = surroundings
         self._next = 0
         self._runs: dict[int, CellRun] = {}
         self._stopped_in: int | None = None
@@ -143,6 +151,11 @@ class NotebookRun:
         self._session.close()
 
     def _run_until(self, target: int) -> None:
+        if self._surroundings:
+            self._session.furnish(
+                self._surroundings.files, {"JUPYTERHUB_USER": self._surroundings.student}
+            )
+            self._surroundings = None
         while self._next <= target:
             cell, index = self.cells[self._next], self._next
             if cell.kind == "code":

@@ -7,7 +7,7 @@ import functools
 import importlib.metadata
 import platform
 
-PACKAGES = ("nbmark", "ipykernel", "numpy", "matplotlib", "pytest")
+PACKAGES = ("nbmark", "ipykernel", "numpy", "matplotlib", "tensorflow", "keras", "pytest")
 
 
 @functools.cache

@@ -29,6 +29,16 @@ OPERATORS = {
 }  # fmt: skip
 
 
+def furnish(text):
+    """Put the assignment's own files beside the notebook, and set environment variables."""
+    found = json.loads(text)
+    for name, data in found["files"].items():
+        os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
+        with open(name, "wb") as file:
+            file.write(base64.b64decode(data))
+    os.environ.update(found["environment"])
+
+
 def answer(text, namespace, max_bytes):
     """JSON text ``{"ok": value}`` or ``{"error": {...}}`` for one question."""
     try:
@@ -215,6 +225,7 @@ def _undisturbed():
     python_state, folder = random.getstate(), os.getcwd()
     numpy_state = numpy.random.get_state() if numpy else None
     managers = list(figures.Gcf.figs.items()) if figures else []
+    restore_tensorflow = _tensorflow_state()
     silent = io.StringIO()
     try:
         with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
@@ -224,9 +235,30 @@ def _undisturbed():
         os.chdir(folder)
         if numpy:
             numpy.random.set_state(numpy_state)
+        restore_tensorflow()
         if figures:
             figures.Gcf.figs.clear()
             figures.Gcf.figs.update(managers)
+
+
+def _tensorflow_state():
+    """Notes TensorFlow's random state, if it is loaded; gives the function that restores it."""
+    eager = sys.modules.get("tensorflow.python.eager.context")
+    stateful = sys.modules.get("tensorflow.python.ops.stateful_random_ops")
+    if eager is None or stateful is None:
+        return lambda: None
+    context, generator = eager.context(), stateful.global_generator
+    python_state = context._rng.getstate() if getattr(context, "_rng", None) else None
+    state = None if generator is None else generator.state.numpy()
+
+    def restore():
+        if python_state is not None:
+            context._rng.setstate(python_state)
+        stateful.global_generator = generator
+        if generator is not None:
+            generator.state.assign(state)
+
+    return restore
 
 
 class Reply:

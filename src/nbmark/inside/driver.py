@@ -1,8 +1,8 @@
 """Runs one kernel inside the wall and obeys the trusted side, frame by frame.
 
 A frame is four bytes of length (big endian) and JSON. Requests carry an `id`; every reply repeats
-it. ``start`` sets the limits and starts the kernel, ``cell`` runs one cell, ``ask`` puts one
-question to the agent. The kernel's own messages stay in here: the trusted side never sees ZeroMQ.
+it. ``start`` sets the limits and starts the kernel, ``furnish`` puts files beside the
+notebook, ``cell`` runs one cell, ``ask`` puts one question to the agent. The kernel's own messages stay in here: the trusted side never sees ZeroMQ.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def main():
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
     kernel = Kernel()
-    handlers = {"start": kernel.start, "cell": kernel.run_cell, "ask": kernel.ask}
+    handlers = {"start": kernel.start, "furnish": kernel.furnish, "cell": kernel.run_cell,
+                "ask": kernel.ask}  # fmt: skip
     while (request := read_frame(requests)) is not None:
         reply = handlers[request.pop("op")](**request.pop("args"))
         write_frame(replies, {"id": request["id"], **reply})
@@ -67,6 +68,13 @@ class Kernel:
         except RuntimeError as error:
             return {"status": "failed", "message": str(error)[:300]}
         return {"status": "ok"}
+
+    def furnish(self, text, timeout_s):
+        code = f"__import__('_nbmark_agent').furnish({text!r})"
+        status, content = self._execute(
+            {"code": code, "silent": True, "store_history": False}, timeout_s, lambda message: None
+        )
+        return {"status": "ok" if status == content.get("status") == "ok" else "failed"}
 
     def run_cell(self, code, timeout_s, max_output_bytes):
         outputs = Outputs(max_output_bytes)

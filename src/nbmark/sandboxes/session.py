@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import itertools
+import json
 import math
 import os
 import secrets
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -80,6 +83,19 @@ class Session:
         # Sent now, awaited with the first request: the kernel starts while pytest collects.
         self._send("start", time.monotonic() + START_TIMEOUT_S, {
             "limits": limits.of_each_process(), "timeout_s": START_TIMEOUT_S})  # fmt: skip
+
+    def furnish(self, files: Mapping[str, bytes], environment: Mapping[str, str]) -> None:
+        """Put files into the working directory and set environment variables, before any cell."""
+        text = json.dumps({
+            "files": {name: base64.b64encode(data).decode() for name, data in files.items()},
+            "environment": dict(environment)})  # fmt: skip
+        reply = self._request("furnish", START_TIMEOUT_S, {
+            "text": text, "timeout_s": START_TIMEOUT_S})  # fmt: skip
+        if reply is None or reply.get("status") != "ok":
+            self.close()
+            raise SandboxUnavailable(
+                f"the assignment's files could not be put into the sandbox; {self._remedy}"
+            )
 
     def run_cell(self, code: str, timeout_s: float) -> CellRun:
         """Run one cell; afterwards `ended` says whether the session is still alive."""
