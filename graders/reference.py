@@ -52,3 +52,201 @@ def normal_equations(x: Array = AGE, y: Array = SBP) -> tuple[Array, Array]:
     """Matrix (2, 2) and right-hand side (2,) of the equations for (a, b), as sums."""
     matrix = np.array([[np.sum(x * x), np.sum(x)], [np.sum(x), len(x)]], dtype=np.float64)
     return matrix, np.array([np.sum(x * y), np.sum(y)], dtype=np.float64)
+
+
+# One parameter (section 3.2.1) -----------------------------------------------------------------
+
+FIXED_B = 87.6  # mmHg: the intercept that section 3.2.1 takes for granted
+
+
+def gradient(a: float, b: float, x: Array = AGE, y: Array = SBP) -> tuple[float, float]:
+    """The MSE's partial derivatives for a and b (the formulas above equation 3.3)."""
+    error = a * x + b - y
+    return float(2 * np.mean(error * x)), float(2 * np.mean(error))
+
+
+def loss_1d(a: float, b: float = FIXED_B) -> float:
+    """The MSE as a function of the slope alone (figure 3.4)."""
+    return mse(a, b)
+
+
+def slope_1d(a: float, b: float = FIXED_B) -> float:
+    """The derivative of `loss_1d`, in mmHg² per (mmHg per year)."""
+    return gradient(a, b)[0]
+
+
+def curvature_1d(x: Array = AGE) -> float:
+    """The second derivative of `loss_1d`, which is the same everywhere."""
+    return float(2 * np.mean(x**2))
+
+
+def best_a_1d(b: float = FIXED_B) -> float:
+    """The slope at which `loss_1d` is smallest."""
+    return float(np.mean((SBP - b) * AGE) / np.mean(AGE**2))
+
+
+def descend_1d(a0: float, eta: float, steps: int, b: float = FIXED_B) -> Array:
+    """The slopes of step 0 to `steps` (equation 3.2), shape (steps + 1,)."""
+    history = [a0]
+    with np.errstate(all="ignore"):
+        for _ in range(steps):
+            history.append(float(np.float64(history[-1]) - eta * slope_1d(history[-1], b)))
+    return np.array(history)
+
+
+def steps_needed_1d(eta: float, a0: float = 0.5, most: int = 10_000) -> int | None:
+    """The first step within 0.001 of the smallest `loss_1d`; None if there is none up to `most`."""
+    smallest, a = loss_1d(best_a_1d()), a0
+    for step in range(most + 1):
+        if loss_1d(a) - smallest <= 0.001:
+            return step
+        if not abs(a) < 1e6:
+            return None
+        a -= eta * slope_1d(a)
+    return None
+
+
+# Two parameters (section 3.2.2) ----------------------------------------------------------------
+
+
+def bowl_data() -> tuple[Array, Array]:
+    """The simulated data of figure 3.7: 50 points around y = x + 1."""
+    state = np.random.RandomState(42)
+    x = state.normal(0, 1, 50)
+    return x, x + 1 + state.normal(0, 1, 50)
+
+
+def loss_of(a: float, b: float, x: Array, y: Array) -> float:
+    """The MSE of a line on any data."""
+    return float(np.mean((y - (a * x + b)) ** 2))
+
+
+def descend(a0: float, b0: float, eta: float, steps: int, x: Array = AGE, y: Array = SBP) -> Array:
+    """(a, b) of step 0 to `steps` (equation 3.3), shape (steps + 1, 2).
+
+    Works with the four means the gradient consists of, so that 80 000 steps take no time.
+    """
+    xx, xy, mx, my = (float(np.mean(one)) for one in (x * x, x * y, x, y))
+    path = np.empty((steps + 1, 2))
+    path[0] = a, b = a0, b0
+    for step in range(1, steps + 1):
+        grad_a, grad_b = 2 * (a * xx + b * mx - xy), 2 * (a * mx + b - my)
+        a, b = a - eta * grad_a, b - eta * grad_b
+        path[step] = a, b
+    return path
+
+
+def first_within(losses: Array, smallest: float, distance: float = 0.001) -> int:
+    """The first index at which a loss is at most `distance` above the smallest; -1 for none."""
+    near = np.flatnonzero(np.asarray(losses) - smallest <= distance)
+    return int(near[0]) if len(near) else -1
+
+
+def losses_along(path: Array, x: Array = AGE, y: Array = SBP) -> Array:
+    """The MSE at each row (a, b) of a path, by the five sums it consists of."""
+    a, b = path[:, 0], path[:, 1]
+    return (
+        np.mean(y**2) + a**2 * np.mean(x**2) + b**2
+        - 2 * a * np.mean(x * y) - 2 * b * np.mean(y) + 2 * a * b * np.mean(x)
+    )  # fmt: skip
+
+
+def hessian(x: Array = AGE) -> Array:
+    """The MSE's second derivatives in the order (a, b), shape (2, 2); they do not depend on y."""
+    return 2 * np.array([[np.mean(x * x), np.mean(x)], [np.mean(x), 1.0]])
+
+
+def standardised(x: Array = AGE) -> Array:
+    """``(x - mean) / std`` with the population's standard deviation."""
+    return (x - x.mean()) / x.std()
+
+
+# Batches and optimisers (sections 3.3.1 and 3.3.2) ---------------------------------------------
+
+
+def sgd(
+    batch_size: int, eta: float, epochs: int, seed: int, x: Array | None = None
+) -> Array:
+    """(a, b) before and after each update on standardised age from (0, 139).
+
+    Each epoch draws one order with ``RandomState(seed).permutation`` and takes consecutive slices;
+    the last may be shorter. Shape (updates + 1, 2).
+    """
+    x = standardised() if x is None else x
+    state, line, path = np.random.RandomState(seed), (0.0, 139.0), [(0.0, 139.0)]
+    for _ in range(epochs):
+        order = state.permutation(len(x))
+        for start in range(0, len(x), batch_size):
+            rows = order[start : start + batch_size]
+            grad_a, grad_b = gradient(*line, x[rows], SBP[rows])
+            line = line[0] - eta * grad_a, line[1] - eta * grad_b
+            path.append(line)
+    return np.array(path)
+
+
+def momentum_step(p: Array, g: Array, v: Array, mu: float, eta: float) -> tuple[Array, Array]:
+    """New parameters and velocity of the heavy ball (Sutskever et al. 2013, without Nesterov)."""
+    v = mu * v - eta * g
+    return p + v, v
+
+
+def adam_step(
+    p: Array, g: Array, m: Array, v: Array, t: int, eta: float,
+    beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """New parameters and both averages of Adam (Kingma and Ba 2015, algorithm 1); t starts at 1."""
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g**2
+    return p - eta * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps), m, v
+
+
+def rmsprop_step(
+    p: Array, g: Array, s: Array, eta: float, rho: float = 0.9, eps: float = 1e-7
+) -> tuple[Array, Array]:
+    """New parameters and the average of squares of RMSProp (Tieleman and Hinton 2012)."""
+    s = rho * s + (1 - rho) * g**2
+    return p - eta * g / (np.sqrt(s) + eps), s
+
+
+def momentum_path(mu: float, eta: float, steps: int) -> Array:
+    """(a, b) of the heavy ball on the blood pressure from (0, 139), shape (steps + 1, 2)."""
+    p, v, path = np.array([0.0, 139.0]), np.zeros(2), [np.array([0.0, 139.0])]
+    for _ in range(steps):
+        p, v = momentum_step(p, np.array(gradient(*p)), v, mu, eta)
+        path.append(p)
+    return np.array(path)
+
+
+def adam_path(eta: float, steps: int, eps: float = 1e-8) -> Array:
+    """(a, b) of Adam on the blood pressure from (0, 139), shape (steps + 1, 2)."""
+    p, path = np.array([0.0, 139.0]), [np.array([0.0, 139.0])]
+    m, v = np.zeros(2), np.zeros(2)
+    for t in range(1, steps + 1):
+        p, m, v = adam_step(p, np.array(gradient(*p)), m, v, t, eta, eps=eps)
+        path.append(p)
+    return np.array(path)
+
+
+def rmsprop_path(eta: float, steps: int) -> Array:
+    """(a, b) of RMSProp on the blood pressure from (0, 139), shape (steps + 1, 2)."""
+    p, s, path = np.array([0.0, 139.0]), np.zeros(2), [np.array([0.0, 139.0])]
+    for _ in range(steps):
+        p, s = rmsprop_step(p, np.array(gradient(*p)), s, eta)
+        path.append(p)
+    return np.array(path)
+
+
+# Backpropagation (section 3.4.1, figures 3.12 and 3.13) ----------------------------------------
+
+
+def backprop(a: float, b: float, x: float, y: float) -> dict[str, float]:
+    """All values and gradients for one woman; the residual is predicted minus observed."""
+    ax = a * x
+    abx = ax + b
+    r = abx - y
+    s = r**2
+    return {
+        "ax": ax, "abx": abx, "r": r, "s": s, "mse": s,
+        "dmse_ds": 1.0, "ds_dr": 2 * r, "dr_dabx": 1.0, "dabx_db": 1.0, "dabx_dax": 1.0,
+        "dax_da": x, "grad_b": 2 * r, "grad_a": 2 * r * x,
+    }  # fmt: skip
