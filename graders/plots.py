@@ -19,25 +19,25 @@ def drawn_in(axes: Any) -> dict[str, Any]:
     from matplotlib.collections import LineCollection, PathCollection
     from matplotlib.contour import ContourSet
 
-    points, strokes, lines, contours = [], [], [], 0
+    groups, strokes, lines, contours = [], [], [], 0
     for one in [*axes.collections, *axes.images]:
         if isinstance(one, ContourSet):
             contours += 1
         elif isinstance(one, LineCollection):
             strokes += [np.asarray(part, float).tolist() for part in one.get_segments()]
         elif isinstance(one, PathCollection):
-            points += np.asarray(one.get_offsets(), float).tolist()
+            groups.append(np.asarray(one.get_offsets(), float).tolist())
     for one in axes.lines:
         path = np.column_stack(
             [np.asarray(one.get_xdata(), float), np.asarray(one.get_ydata(), float)]
         )
         if one.get_marker() not in ("None", "none", "", " ", None):
-            points += path.tolist()
+            groups.append(path.tolist())
         if one.get_linestyle() not in ("None", "none", "", " "):
             lines.append(path.tolist())
     return {
-        "points": points, "strokes": strokes, "lines": lines, "contours": contours,
-        "bars": [float(max(one.get_height(), one.get_width(), key=abs))
+        "groups": groups, "strokes": strokes, "lines": lines, "contours": contours,
+        "bars": [[float(one.get_width()), float(one.get_height())]
                  for one in axes.patches if hasattr(one, "get_height")],
         "labels": [axes.get_xlabel(), axes.get_ylabel()],
         "scales": [axes.get_xscale(), axes.get_yscale()],
@@ -49,8 +49,8 @@ class Picture:
 
     Attributes
     ----------
-    points
-        Markers, shape (n, 2).
+    groups, points
+        Markers that were drawn together, each of shape (n, 2), and all of them.
     lines
         Each drawn line, shape (n, 2); strokes of ``vlines`` and ``hlines`` are in `strokes`.
     """
@@ -58,10 +58,11 @@ class Picture:
     def __init__(self, student: Student, axes: str | Expr, name: str = "") -> None:
         self.name = name or str(axes)
         seen = student.probe(drawn_in, axes).value
-        self.points = _pairs(seen["points"])
+        self.groups = [_pairs(one) for one in seen["groups"]]
+        self.points = np.concatenate([np.empty((0, 2)), *self.groups])
         self.lines = [_pairs(one) for one in seen["lines"]]
         self.strokes = [_pairs(one) for one in seen["strokes"]]
-        self.bars: list[float] = seen["bars"]
+        self.bars: list[list[float]] = seen["bars"]  # width and height of each
         self.contours: int = seen["contours"]
         self.labels: list[str] = seen["labels"]
         self.scales: list[str] = seen["scales"]
@@ -88,6 +89,11 @@ class Picture:
         """Whether a marker stands there."""
         near = np.isclose(self.points, np.asarray(point), rtol=rel, atol=abs)
         return bool(near.all(axis=1).any())
+
+    def marks(self, point: Iterable[float]) -> bool:
+        """Whether a marker stands there that was drawn for itself."""
+        return any(len(one) == 1 and close(one[0], np.asarray(point), 1e-3, 1e-6)
+                   for one in self.groups)  # fmt: skip
 
     def has_function(
         self, height: Any, left: float, right: float, rel: float = 1e-3, points: int = 2

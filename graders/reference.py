@@ -5,6 +5,9 @@ The model is ``y = a*x + b`` with the slope `a` in mmHg per year and the interce
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -250,3 +253,23 @@ def backprop(a: float, b: float, x: float, y: float) -> dict[str, float]:
         "dmse_ds": 1.0, "ds_dr": 2 * r, "dr_dabx": 1.0, "dabx_db": 1.0, "dabx_dax": 1.0,
         "dax_da": x, "grad_b": 2 * r, "grad_a": 2 * r * x,
     }  # fmt: skip
+
+
+def patient(student: str) -> tuple[int, int, float, int]:
+    """Age, pressure, slope and intercept of a student's own patient in `local-gradients`.
+
+    SHA-256 of course, assignment, id and the number of the attempt, until the residual is between 3
+    and 60 mmHg: then all known mistakes differ from the answer. As `personal.py` beside the
+    notebook does it, which no check trusts.
+    """
+    for attempt in itertools.count():
+        text = "\0".join(["curve-fitting", "local-gradients", student, str(attempt)])
+        digest = hashlib.sha256(text.encode()).digest()
+        first, second, third, fourth = (
+            int.from_bytes(digest[start : start + 8], "big") for start in (0, 8, 16, 24)
+        )
+        age, sbp = 20 + first % 61, 95 + second % 101
+        a, b = (1 + third % 15) / 10, 80 + fourth % 71
+        if 3 <= abs(a * age + b - sbp) <= 60:
+            return age, sbp, a, b
+    raise AssertionError("never reached")
