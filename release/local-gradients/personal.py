@@ -1,0 +1,37 @@
+"""A patient of your own: drawn from your user name, always the same one, another for everybody.
+
+On JupyterHub the user name is known. Elsewhere the notebook asks for it once.
+"""
+
+import hashlib
+import os
+
+COURSE = "curve-fitting"
+ASSIGNMENT = "local-gradients"
+
+
+def patient(my_id=""):
+    """Age in years, blood pressure in mmHg, and the slope and intercept that you start from."""
+    student = os.environ.get("JUPYTERHUB_USER") or my_id.strip()
+    if not student:
+        student = "nobody"
+        print("There is no id yet, so this is a patient for practice. Set MY_ID to get your own.")
+    attempt = 0
+    while True:
+        found = _draw(student, attempt)
+        if 3 <= abs(_residual(*found)) <= 60:  # neither a lucky nor a hopeless start
+            return found
+        attempt += 1
+
+
+def _draw(student, attempt):
+    text = "\0".join([COURSE, ASSIGNMENT, student, str(attempt)])
+    digest = hashlib.sha256(text.encode()).digest()
+    first, second, third, fourth = (
+        int.from_bytes(digest[start:start + 8], "big") for start in (0, 8, 16, 24)
+    )
+    return 20 + first % 61, 95 + second % 101, (1 + third % 15) / 10, 80 + fourth % 71
+
+
+def _residual(age, sbp, a, b):
+    return a * age + b - sbp
