@@ -34,33 +34,34 @@ def way_from(variable: Any, top: Any) -> list[str]:
     return [one for one in types if one not in ("Identity", "ReadVariableOp", "Cast")]
 
 
-def run_at(graph: Any, variables: Any, nodes: Any, points: Any) -> list[Any]:
-    """Values of nodes for each pair (a, b) that the two variables are set to, in a new session."""
+def run_at(graph: Any, a: Any, b: Any, node: Any, points: Any) -> list[Any]:
+    """Values of a node for each pair that the variables `a` and `b` are set to."""
     import numpy as np
     import tensorflow as tf
 
     found = []
     with tf.compat.v1.Session(graph=graph) as session:
         for point in points:
-            for variable, value in zip(variables, point, strict=True):
+            for variable, value in zip((a, b), point, strict=True):
                 start = variable.initializer
                 session.run(start, {start.inputs[1]: value})
-            values = session.run(list(nodes))
-            found.append([np.asarray(one, dtype=float).tolist() for one in values])
+            found.append(np.asarray(session.run(node), dtype=float).tolist())
     return found
 
 
-def line_after(graph: Any, variables: Any, operation: Any, point: Any, steps: int) -> list[float]:
-    """Values of the two variables after running an operation some times from `point`."""
+def line_after(
+    graph: Any, a: Any, b: Any, operation: Any, point: Any, steps: int
+) -> list[float]:
+    """Values of the variables `a` and `b` after running an operation some times from `point`."""
     import tensorflow as tf
 
     with tf.compat.v1.Session(graph=graph) as session:
-        for variable, value in zip(variables, point, strict=True):
+        for variable, value in zip((a, b), point, strict=True):
             start = variable.initializer
             session.run(start, {start.inputs[1]: value})
         for _ in range(steps):
             session.run(operation)
-        return [float(session.run(one)) for one in variables]
+        return [float(session.run(one)) for one in (a, b)]
 
 
 def traced(function: Any) -> list[str] | None:
@@ -91,3 +92,22 @@ def nodes_in_events(folder: str) -> list[list[str]]:
                 graph = tf.compat.v1.GraphDef.FromString(event.graph_def)
                 found += [[node.name, node.op] for node in graph.node[:500]]
     return found
+
+
+def description_of(model: Any) -> dict[str, Any]:
+    """Layers, size, weights, optimizer and loss of a Keras model, as plain data."""
+    import numpy as np
+
+    layers = [one for one in model.layers if type(one).__name__ != "InputLayer"]
+    optimizer, loss = getattr(model, "optimizer", None), getattr(model, "loss", None)
+    return {
+        "layers": [type(one).__name__ for one in layers][:50],
+        "units": [getattr(one, "units", None) for one in layers][:50],
+        "activations": [getattr(getattr(one, "activation", None), "__name__", "") for one in layers],
+        "parameters": int(model.count_params()),
+        "weights": [float(one) for part in model.get_weights() for one in np.ravel(part)][:50],
+        "optimizer": type(optimizer).__name__,
+        "rate": float(optimizer.learning_rate) if optimizer is not None else None,
+        "iterations": int(optimizer.iterations) if optimizer is not None else None,
+        "loss": str(getattr(loss, "name", getattr(loss, "__name__", loss))),
+    }

@@ -97,15 +97,15 @@ def mapped(function: Expr, values: Any) -> Expr:
                 f"[{text_of(function)}(x) for x in {text_of(part)}]")  # fmt: skip
 
 
-def probed(function: Callable[..., Any], *arguments: str | Expr) -> Expr:
+def probed(function: Callable[..., Any], *arguments: Any) -> Expr:
     """``function(*arguments)`` run beside the student's objects.
 
     `function` is shipped as source: it imports what it needs in its own body, sees nothing of the
     module it stands in, and must hold no secret. An argument that is a string names an object of
-    the notebook.
+    the notebook; what is no question is passed as a constant.
     """
     source = _source_of(function)
-    parts = [name(one) if isinstance(one, str) else one for one in arguments]
+    parts = [name(one) if isinstance(one, str) else as_expr(one) for one in arguments]
     tree = ["probe", function.__name__, source, [tree_of(one) for one in parts]]
     return Expr(tree, ", ".join(text_of(one) for one in parts))
 

@@ -59,7 +59,7 @@ class Student:
         """What a function of the notebook returns for each of `values`: a list."""
         return self.ask(mapped(name(function) if isinstance(function, str) else function, values))
 
-    def probe(self, function: Callable[..., Any], *arguments: str | Expr) -> Answer:
+    def probe(self, function: Callable[..., Any], *arguments: Any) -> Answer:
         """What `function` finds out beside the student's objects (see `questions.probed`)."""
         return self.ask(probed(function, *arguments))
 
