@@ -1,4 +1,4 @@
-"""A whole course in a minute: release, hand in, collect, grade, give feedback, export.
+"""A whole course in a few minutes: release, hand in, collect, grade, give feedback, export.
 
 Everything runs in ``.demo/``, a course of its own, with nbgrader's real commands; a second run
 finds all of it done and changes nothing.
@@ -28,17 +28,20 @@ c.SafeCollect.check_owner = False
 def main() -> int:
     """Run every step; the exit status of grading."""
     set_up()
-    if not (COURSE / "gradebook.db").exists():
-        nbgrader("Making the release", "generate_assignment", "mse", "--force")
-        nbgrader("Releasing it to the exchange", "release_assignment", "mse")
+    cases = classroom.cases()
+    for name in missing(EXCHANGE / "curve-fitting" / "outbound", "{0.assignment}", cases):
+        nbgrader(f"Releasing {name}", "generate_assignment", name, "--force")
+        nbgrader("", "release_assignment", name)
     say("The class hands in")
-    for one in classroom.cases():
+    for one in cases:
         classroom.hand_in(one, EXCHANGE, "curve-fitting")
-    nbgrader("Collecting", "collect", "mse")
-    say("Grading (the first time, the assignment is tried on its own answers before)")
-    status = subprocess.run([BIN / "nbmark", "grade", "mse"], cwd=COURSE, check=False).returncode
-    nbgrader("Writing feedback", "generate_feedback", "mse")
-    nbgrader("Releasing feedback", "release_feedback", "mse")
+    for name in missing(COURSE / "submitted", "{0.student}/{0.assignment}", cases):
+        nbgrader(f"Collecting {name}", "collect", name)
+    say("Grading")
+    status = subprocess.run([BIN / "nbmark", "grade", "--all"], cwd=COURSE, check=False).returncode
+    for name in missing(COURSE / "feedback", "{0.student}/{0.assignment}", cases):
+        nbgrader(f"Writing and releasing feedback on {name}", "generate_feedback", name)
+        nbgrader("", "release_feedback", name)
     nbgrader("Exporting grades", "export", "--to=grades.csv")
     print(f"A feedback page:  {COURSE / 'feedback' / 'emil' / 'mse' / 'mse.html'}")
     print(f"All grades:       {COURSE / 'grades.csv'}")
@@ -58,9 +61,15 @@ def set_up() -> None:
     (COURSE / "nbgrader_config.py").write_text(config + CONFIG)
 
 
+def missing(folder: Path, entry: str, cases: list[classroom.Case]) -> list[str]:
+    """The assignments of which somebody's entry is not in the folder yet."""
+    return sorted({one.assignment for one in cases if not (folder / entry.format(one)).exists()})
+
+
 def nbgrader(what: str, *arguments: str) -> None:
     """Run one of nbgrader's own commands quietly; show its log if it fails."""
-    say(what)
+    if what:
+        say(what)
     done = subprocess.run(
         [BIN / "nbgrader", *arguments], cwd=COURSE, check=False, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,9 +168,7 @@ def standardised(x: Array = AGE) -> Array:
 # Batches and optimisers (sections 3.3.1 and 3.3.2) ---------------------------------------------
 
 
-def sgd(
-    batch_size: int, eta: float, epochs: int, seed: int, x: Array | None = None
-) -> Array:
+def sgd(batch_size: int, eta: float, epochs: int, seed: int, x: Array | None = None) -> Array:
     """(a, b) before and after each update on standardised age from (0, 139).
 
     Each epoch draws one order with ``RandomState(seed).permutation`` and takes consecutive slices;
@@ -273,3 +272,26 @@ def patient(student: str) -> tuple[int, int, float, int]:
         if 3 <= abs(a * age + b - sbp) <= 60:
             return age, sbp, a, b
     raise AssertionError("never reached")
+
+
+# Automatic differentiation (section 3.3.3) -----------------------------------------------------
+
+
+def program_gradient(program: list[list[Any]], inputs: list[float]) -> tuple[float, list[float]]:
+    """Value and gradient of a small program, forwards: each number carries its derivatives.
+
+    Steps are ``[operation, i, j]`` with places in the list of all numbers so far, inputs first;
+    operations are ``add``, ``sub``, ``mul``, ``square``; ``["const", c]`` appends a constant.
+    """
+    numbers = [(one, np.eye(len(inputs))[i]) for i, one in enumerate(inputs)]
+    for operation, *rest in program:
+        if operation == "const":
+            numbers.append((rest[0], np.zeros(len(inputs))))
+            continue
+        (u, du), (v, dv) = numbers[rest[0]], numbers[rest[-1]]
+        numbers.append({
+            "add": (u + v, du + dv), "sub": (u - v, du - dv), "mul": (u * v, u * dv + v * du),
+            "square": (u * u, 2 * u * du),
+        }[operation])  # fmt: skip
+    value, gradient_of_all = numbers[-1]
+    return float(value), [float(one) for one in gradient_of_all]

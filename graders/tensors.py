@@ -49,9 +49,7 @@ def run_at(graph: Any, a: Any, b: Any, node: Any, points: Any) -> list[Any]:
     return found
 
 
-def line_after(
-    graph: Any, a: Any, b: Any, operation: Any, point: Any, steps: int
-) -> list[float]:
+def line_after(graph: Any, a: Any, b: Any, operation: Any, point: Any, steps: int) -> list[float]:
     """Values of the variables `a` and `b` after running an operation some times from `point`."""
     import tensorflow as tf
 
@@ -103,11 +101,20 @@ def description_of(model: Any) -> dict[str, Any]:
     return {
         "layers": [type(one).__name__ for one in layers][:50],
         "units": [getattr(one, "units", None) for one in layers][:50],
-        "activations": [getattr(getattr(one, "activation", None), "__name__", "") for one in layers],
+        "activations": [
+            getattr(getattr(one, "activation", None), "__name__", "") for one in layers
+        ],
         "parameters": int(model.count_params()),
         "weights": [float(one) for part in model.get_weights() for one in np.ravel(part)][:50],
         "optimizer": type(optimizer).__name__,
         "rate": float(optimizer.learning_rate) if optimizer is not None else None,
         "iterations": int(optimizer.iterations) if optimizer is not None else None,
-        "loss": str(getattr(loss, "name", getattr(loss, "__name__", loss))),
+        "loss": loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__),
     }
+
+
+def tracing_count(function: Any) -> int | None:
+    """How often a `tf.function` was traced; None for a plain function."""
+    if not hasattr(function, "experimental_get_tracing_count"):
+        return None
+    return int(function.experimental_get_tracing_count())

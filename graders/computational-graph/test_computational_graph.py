@@ -234,5 +234,5 @@ def test_training_curve(student):
                 for shift in (-1, 0, 1)]  # fmt: skip
         if np.any(near, axis=0).all():
             return
-    fail("I cannot find the losses of the first 5 000 updates in ax_training: updates to the right, "
-         "MSE upwards, at least 20 points.")  # fmt: skip
+    fail("I cannot find the losses of the first 5 000 updates in ax_training: updates to the "
+         "right, MSE upwards, at least 20 points.")  # fmt: skip

@@ -103,7 +103,7 @@ def test_one_update(student):
     line_is_right(student, "weights_1", 1, 1e-4, 3e-5, [
         (two_batches, BATCHES),
         ((4.7563, 139.0556), BATCHES),
-        (path()[100], EXECUTION),
+        *((path()[updates], EXECUTION) for updates in (20, 100, 200, 500, 1000)),
         (path()[1] / (10, 1), "Ask the optimizer for its rate."),
     ])  # fmt: skip
 
@@ -113,10 +113,15 @@ def test_own_mse(student):
     a, b = path()[1]
     predicted = (a * AGE + b)[:, None]
     # 1e-4: float32 errs by 1e-6; the loss before the update is 0.8 % off.
-    student.number("mse_1").matches(mse(a, b), rel=1e-4, mistakes=[
-        (np.mean((predicted - SBP) ** 2), SHAPE),
-        (mse(*START), "This is the loss before the update. Predict after it."),
-    ], otherwise="Predict with the model of this task, and average the squares of 33 differences.")
+    student.number("mse_1").matches(
+        mse(a, b),
+        rel=1e-4,
+        mistakes=[
+            (np.mean((predicted - SBP) ** 2), SHAPE),
+            (mse(*START), "This is the loss before the update. Predict after it."),
+        ],
+        otherwise="Predict with the model of this task, and average 33 squared differences.",
+    )
 
 
 # Many updates (listing 3.6) --------------------------------------------------------------------
@@ -157,8 +162,8 @@ def test_trained_model(student):
     seen = student.probe(description_of, "model").value
     own = f"weights {seen['weights']}, {seen['iterations']} iterations"
     if not np.allclose(seen["weights"], path()[80_000], rtol=2e-4):
-        fail("The live model has other weights than after 80 000 updates. Leave the trained model in "
-             "the variable model.", own)  # fmt: skip
+        fail("The live model has other weights than after 80 000 updates. Leave the trained model "
+             "in the variable model.", own)  # fmt: skip
     if abs(seen["iterations"] - 80_000) > 1:
         fail("The optimizer of your model says another number of iterations.", own)
 

@@ -13,9 +13,7 @@ START_OF_PUBLIC_NOTEBOOK = -0.5
 WHICH_B = "The text fixes b at a rounded value. Which one do you use?"
 BEGINS_BEFORE = "The history begins before the first step."
 WHERE_START = "Where does figure 3.5 start?"
-TRY_LARGER = (
-    "Run your rate, and one 1 % larger, for a thousand steps. What does each loss do?"
-)
+TRY_LARGER = "Run your rate, and one 1 % larger, for a thousand steps. What does each loss do?"
 ONE_STEP = "Look at the sign of a minus the best a after one step."
 OF_WHICH_MINIMUM = "Within 0.001 of which quantity's minimum?"
 
@@ -46,7 +44,7 @@ def test_loss(student):
             (np.sqrt(right), "The MSE is measured in mmHg². Is the root one step too many?"),
             (right * N / (N - 1), "By how many women do you divide?"),
             (loss_1d(a, reference.closed_form(AGE, SBP)[1]), WHICH_B),
-        ], otherwise="loss(a) is not the mean squared error of the line a * age + 87.6.")  # fmt: skip
+        ], otherwise="loss(a) is not the MSE of the line a * age + 87.6.")  # fmt: skip
 
 
 @check("loss", points=2, title="grad_a(a) for any slope")
@@ -84,7 +82,7 @@ def test_step(student):
             (a - change, "This step goes uphill: move against the slope."),
             (a + change / eta, "How far does a step go? Where is the learning rate?"),
             (change, "This is the change of a. The function should return the new value of a."),
-        ], otherwise="One update moves a by the learning rate times the slope, downhill.")  # fmt: skip
+        ], otherwise="One update moves a downhill, by the rate times the slope.")  # fmt: skip
 
 
 @check("descend", points=2, title="descend(a0, eta, steps), the whole walk")
@@ -159,7 +157,7 @@ def test_verdict_small(student):
 @check("histories", points=0.5, title="Verdict on the medium rate")
 def test_verdict_good(student):
     verdict_is(student, "verdict_good", "overshoots",
-               "Does this walk change its side, and does it come closer in spite of that?")  # fmt: skip
+               "Does this walk change its side, and does it come closer nevertheless?")  # fmt: skip
 
 
 @check("histories", points=0.5, title="Verdict on the large rate")
@@ -262,14 +260,15 @@ def test_curve(student):
 def test_tangents(student):
     picture = Picture(student, "ax_loss_curve")
     for a, name in ((0.0, "slope_0"), (2.0, "slope_2")):
+
         def line(height, slope, a=a):
             return lambda x: float(height([a])[0]) + slope * (x - a)
 
         lines = [line(height, slope) for height in own_or_right(student)
                  for slope in (slope_1d(a), student.number(name).value)]  # fmt: skip
         if not any(picture.has_function(one, a, a, rel=5e-3) for one in lines):
-            fail(f"I cannot find the tangent at a = {a:g}: a straight line through the curve's point "
-                 "there, with the slope of task 2.")  # fmt: skip
+            fail(f"I cannot find the tangent at a = {a:g}: a straight line through the curve's "
+                 "point there, with the slope of task 2.")  # fmt: skip
 
 
 @check("plot-runs", points=0.5, title="The three walks are in the picture")

@@ -19,9 +19,7 @@ OTHERS = [
 ARROWS = "Follow the arrows of figure 3.12: which number is taken from which?"
 SQUARE = "Differentiate r² at your r."
 WAY_TO_B = "Multiply the local gradients on the way from the loss to b."
-WAY_TO_A = (
-    "The path to a is one edge longer than that to b, and one woman is in the batch."
-)
+WAY_TO_A = "The path to a is one edge longer than that to b, and one woman is in the batch."
 DOWNHILL = "Downhill is against the gradient; check rate and gradient of each update."
 ANOTHER = (
     "These numbers belong to another patient. Discussing the way is fine, but everybody has "
@@ -148,7 +146,7 @@ def is_of_another(student):
         r = student.number("own_r").value
     except CheckFailed:
         return False
-    if not np.isfinite([grad_a, grad_b]).all() or grad_b == 0 or abs(grad_b - 2 * r) > 1e-6 * abs(r):
+    if not np.isfinite([grad_a, grad_b]).all() or grad_b == 0 or not np.isclose(grad_b, 2 * r):
         return False
     age = grad_a / grad_b
     return abs(age - round(age)) < 1e-6 and 20 <= age <= 80 and (

@@ -4,7 +4,7 @@ import numpy as np
 
 import reference
 from nbmark import Answer, check, fail, name
-from plots import Picture, close
+from plots import Picture
 from reference import AGE, SBP, descend
 
 X, Y = reference.bowl_data()
@@ -73,7 +73,7 @@ def test_gradient(student):
             (right[::-1], "Gradients are ordered (a, b). Which slope contains x?"),
             (-right, "Uphill the loss grows: the gradient points there. Look at your sign."),
             (right * N, "The loss is a mean, so its slopes are means too."),
-        ], otherwise="These are not the partial derivatives (a first) on the data x and y.")  # fmt: skip
+        ], otherwise="These are not the derivatives (a first) on the data x and y.")  # fmt: skip
 
 
 @check("start", points=1, title="Loss at (3, 3)")

@@ -27,3 +27,4 @@ with _nowhere(2):
     import tensorflow as tf
 
     tf.constant(0.0)
+tf.get_logger().setLevel("ERROR")  # hints on speed and on old names frighten more than they help

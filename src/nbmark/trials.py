@@ -143,6 +143,10 @@ def _is_perfect(graded: Graded, grade: Callable[[Submission], Graded]) -> Iterab
         for index, cell in enumerate(cells):
             if cell.status not in ("", "ok"):
                 yield f"cell {index + 1} of {name} ends in '{cell.status}' with the solutions in"
+            for output in cell.outputs:
+                if output.get("name") == "stderr":
+                    warned = "".join(output["text"]).strip().splitlines()[-1][:100]
+                    yield f"cell {index + 1} of {name} warns with the solutions in: {warned}"
     notebooks = {
         name: write_notebook([Cell(c.kind, c.source, c.nbgrader) for c in cells], {}, {})
         for name, cells in graded.notebooks.items()

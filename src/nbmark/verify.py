@@ -2,21 +2,20 @@
 
 The reference solution and every honest form under ``graders/<assignment>/right/`` must earn all
 points, the release none, and every wrong answer under ``wrong/`` exactly what it says, with the
-sentence it says.
+sentence it says. That it was so is noted in ``graders/<assignment>/verified.json``, to be committed
+like a lock file: it holds until a file of the assignment or a package changes.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from nbmark.checkprocess import CheckPool, CheckProcess
-from nbmark.course import Assignment, make_private
+from nbmark.course import Assignment
 from nbmark.errors import AssignmentError
 from nbmark.models import Check, CheckResult
 from nbmark.safefiles import write_atomic
@@ -85,7 +84,7 @@ def ensure_verified(assignment: Assignment, sandbox: str, *, jobs: int = 2,
     AssignmentError
         With one line for each problem: nobody is graded on broken material.
     """
-    if _memory(assignment, sandbox).exists():
+    if _is_remembered(assignment, sandbox):
         return
     problems = [
         f"{case.name}: {problem}"
@@ -161,17 +160,23 @@ def _last_line(result: CheckResult) -> str:
     return lines[-1][1:].strip() if lines else "no message"
 
 
-def _memory(assignment: Assignment, sandbox: str) -> Path:
-    key = json.dumps([assignment.digest(), sandbox, versions()], sort_keys=True)
-    name = hashlib.sha256(key.encode()).hexdigest()[:32]
-    return assignment.course.state / "verified" / f"{assignment.name}-{name}.json"
+def _state(assignment: Assignment, sandbox: str) -> dict[str, Any]:
+    """All that a verification depends on; a patch release of Python counts as the same."""
+    minor = ".".join(versions()["python"].split(".")[:2])
+    return {"digest": assignment.digest(), "sandbox": sandbox,
+            "versions": {**versions(), "python": minor}}  # fmt: skip
+
+
+def _is_remembered(assignment: Assignment, sandbox: str) -> bool:
+    try:
+        return bool(json.loads(assignment.record.read_text()) == _state(assignment, sandbox))
+    except (OSError, ValueError):
+        return False
 
 
 def _remember(assignment: Assignment, sandbox: str) -> None:
-    path = _memory(assignment, sandbox)
-    make_private(assignment.course.state)
-    make_private(path.parent)
-    write_atomic(path, json.dumps({"versions": versions()}).encode(), mode=0o600)
+    text = json.dumps(_state(assignment, sandbox), indent=1) + "\n"
+    write_atomic(assignment.record, text.encode())
 
 
 def as_json(case: Case) -> dict[str, Any]:

@@ -1,0 +1,237 @@
+"""Hidden checks of `autodiff`: tapes, traced functions, reverse mode (3.3.3, listing 3.7)."""
+
+import numpy as np
+
+import reference
+from nbmark import Answer, check, fail
+from plots import Picture
+from reference import AGE, SBP, descend, gradient
+from tensors import tracing_count
+
+START = (0.0, 139.0)
+FULL = np.array(gradient(*START))
+ONE_NUMBER = "The tape differentiates the sum of a vector. Is your loss one number?"
+SHAPE = "Print the shape of the residual, and the formula of the loss."
+SAW = "What did the tape see?"
+FIRST_UPDATE = "Compare your first update with the notebook two-parameters."
+COUNT = "Count the updates."
+TRACED = "How often was your function traced?"
+CONTRIBUTIONS = "A number used twice collects two contributions."
+
+
+def broadcast_gradient():
+    """What the tape gives for (33, 1) minus (33,): each prediction meets each pressure."""
+    error = np.subtract.outer(START[0] * AGE + START[1], SBP)
+    return 2 * np.mean(error * AGE[:, None]), 2 * np.mean(error)
+
+
+# The tape --------------------------------------------------------------------------------------
+
+
+def gradient_is_right(student, name, index):
+    if student.value(name).value is None:
+        fail(f"{name} is None. {SAW} A variable, used inside the tape's block?")
+    root = FULL[index] / (2 * np.sqrt(reference.mse(*START)))
+    # float32: -553.09094 and 0.727273.
+    student.number(name).matches(FULL[index], rel=1e-4, mistakes=[
+        (FULL[index] * 33, ONE_NUMBER),
+        (root, SHAPE),
+        (broadcast_gradient()[index], SHAPE),
+        (FULL[1 - index], "Gradients are ordered (a, b)."),
+    ], otherwise="This is not the gradient of the MSE at (0, 139).")  # fmt: skip
+
+
+@check("tape", points=1, title="Gradient for a from the tape")
+def test_gradient_a(student):
+    gradient_is_right(student, "grad_a", 0)
+
+
+@check("tape", points=1, title="Gradient for b from the tape")
+def test_gradient_b(student):
+    gradient_is_right(student, "grad_b", 1)
+
+
+def line_is_right(student, names, mistakes):
+    """Compare a line after 300 updates."""
+    if any(student.value(one).value is None for one in names):
+        fail("There is no line yet. If the second update ended in a TypeError: A tensor is not "
+             "watched; how does one change a variable in place?")  # fmt: skip
+    line = np.array([student.number(one).value for one in names])
+
+    def near(point):
+        # One update is 6e-4 of a and 0.0045 mmHg; float32 errs by 2e-6 and 2e-5.
+        return abs(line[0] - point[0]) < 2e-4 * abs(point[0]) and abs(line[1] - point[1]) < 2e-3
+
+    if near(descend(*START, 0.0004, 300)[-1]):
+        return
+    own = f"a = {line[0]:.7g}, b = {line[1]:.7g}"
+    for point, sentence in mistakes:
+        if near(point):
+            fail(sentence, own)
+    fail(FIRST_UPDATE, own)
+
+
+def off_by_one():
+    return [(descend(*START, 0.0004, steps)[-1], COUNT) for steps in (299, 301)]
+
+
+@check("eager", points=2, title="300 eager updates")
+def test_eager(student):
+    line_is_right(student, ("a_300", "b_300"), [
+        *off_by_one(),
+        (descend(*START, 0.0002, 300)[-1], FIRST_UPDATE),
+        (descend(*START, 0.00004, 300)[-1], FIRST_UPDATE),
+        (descend(*START, 0.0004, 30)[-1], FIRST_UPDATE),
+    ])  # fmt: skip
+
+
+# Traced functions ------------------------------------------------------------------------------
+
+
+@check("graph", points=1, title="300 updates under tf.function")
+def test_graph_line(student):
+    reset = "Have you reset the variables to (0, 139) before?"
+    line_is_right(student, ("a_graph", "b_graph"), [
+        *off_by_one(), (descend(*START, 0.0004, 600)[-1], reset),
+    ])  # fmt: skip
+
+
+@check("graph", points=1, title="train_step is a traced function")
+def test_train_step(student):
+    count = student.probe(tracing_count, "train_step").value
+    if count is None:
+        fail("train_step is a plain Python function: decorate it with @tf.function.")
+    if count == 0:
+        fail("train_step has never been called.")
+
+
+@check("graph", points=1, title="It is traced once")
+def test_traces(student):
+    student.number("traces").matches(1, otherwise=TRACED)
+
+
+@check("speed", points=2, title="The two times and their ratio")
+def test_speed(student):
+    eager, graph = student.number("seconds_eager").value, student.number("seconds_graph").value
+    ratio = student.number("speed_up").value
+    if not (eager > 0 and graph > 0):
+        fail("Seconds are positive. When do you read the clock?", own=f"{eager:.4g}, {graph:.4g}")
+    if abs(ratio * graph - eager) > 0.01 * eager:
+        fail("Which time is divided by which, and was the first call warmed up?",
+             own=f"{eager:.4g} s, {graph:.4g} s, {ratio:.4g}")  # fmt: skip
+    # Times depend on the machine: a traced function is as good as a large ratio.
+    if ratio <= 1.5 and student.probe(tracing_count, "train_step").value != 1:
+        fail(TRACED, own=f"{ratio:.4g}")
+
+
+# Other ways to differentiate -------------------------------------------------------------------
+
+
+@check("autograd", points=1, title="The gradient from autograd")
+def test_autograd(student):
+    answer = student.array("grads_autograd")
+    Answer(answer.value.ravel(), "grads_autograd").matches(FULL, rel=1e-5, mistakes=[
+        (FULL[::-1], "Ask for both derivatives in the order (a, b)."),
+        (FULL * 33, "Is your function the mean of the squares?"),
+    ])  # fmt: skip
+
+
+POINTS = (-1.5, 0.25, 2 / 3, 4.0)
+
+
+def slope_of_logarithm(x):
+    return 6 * (3 * x - 2) / (1 + (3 * x - 2) ** 2)
+
+
+@check("chain", points=1, title="The chain rule by hand")
+def test_chain_rule(student):
+    for x in POINTS:
+        right = slope_of_logarithm(x)
+        student.call("chain_rule", x).number().matches(right, rel=1e-6, abs=1e-9, mistakes=[
+            (right / 3, "What does x multiply inside the innermost bracket? Its inner derivative."),
+            (6 * (3 * x - 2), "The derivative of the logarithm is one over its argument."),
+        ])  # fmt: skip
+
+
+@check("chain", points=1, title="The same from a tape")
+def test_tape_rule(student):
+    for x in POINTS:
+        answer = student.call("tape_rule", x)
+        if answer.value is None:
+            fail(f"tape_rule returns None. {SAW} Let it watch x.")
+        answer.number().matches(slope_of_logarithm(x), rel=1e-4, abs=1e-5)
+
+
+# The student's own tape ------------------------------------------------------------------------
+
+
+def programs_are_right(student, programs, sentence):
+    """Run programs with the student's class, and compare values and gradients."""
+    for program, inputs in programs:
+        value, slopes = reference.program_gradient(program, inputs)
+        answer = student.call("run_program", program, inputs)
+        answer[0].number().matches(value, rel=1e-9, abs=1e-12, otherwise=sentence)
+        answer[1].array((len(inputs),)).matches(slopes, rel=1e-9, abs=1e-12, otherwise=sentence)
+
+
+@check("value", points=1, title="Minus")
+def test_minus(student):
+    programs_are_right(student, [
+        ([["sub", 0, 1]], [2.5, -4.0]),
+        ([["const", 3.0], ["sub", 0, 1]], [1.25]),
+        ([["sub", 0, 1], ["mul", 3, 2]], [5.0, 0.5, -2.0]),
+    ], "v - w: what are its value, and its derivatives for v and for w?")  # fmt: skip
+
+
+@check("value", points=1, title="Square")
+def test_square(student):
+    programs_are_right(student, [
+        ([["square", 0]], [-3.0]),
+        ([["add", 0, 1], ["square", 2]], [1.5, 0.25]),
+    ], "v.square(): what is the derivative of a square?")  # fmt: skip
+
+
+@check("value", points=1, title="Numbers on either side")
+def test_numbers_on_either_side(student):
+    programs_are_right(student, [
+        ([["const", 3.0], ["sub", 1, 0]], [1.25]),
+        ([["const", 2.0], ["mul", 1, 0]], [-0.5]),
+        ([["const", 7.0], ["add", 1, 0]], [4.0]),
+    ], "3 - v, 2 * v and 7 + v: which method does Python call, and which number comes first?",
+    )  # fmt: skip
+
+
+@check("value", points=1, title="Back through several steps")
+def test_back_through_steps(student):
+    programs_are_right(student, [
+        ([["mul", 0, 1], ["add", 4, 2], ["mul", 5, 3]], [2.0, 3.0, -1.0, 0.5]),
+        ([["mul", 0, 1], ["mul", 3, 2]], [1.5, -2.0, 4.0]),
+    ], "backward() has to reach the parents of the parents too.")  # fmt: skip
+    # A sum that two later steps use, the second one through the first: parents last.
+    programs_are_right(student, [
+        ([["add", 0, 1], ["mul", 2, 0], ["mul", 2, 3], ["add", 4, 1]], [0.5, -1.25]),
+        ([["mul", 0, 1], ["add", 2, 0], ["mul", 3, 2], ["add", 4, 2]], [2.0, -3.0]),
+    ], CONTRIBUTIONS)  # fmt: skip
+
+
+@check("value", points=1, title="A number that meets itself")
+def test_shared_numbers(student):
+    programs_are_right(student, [
+        ([["mul", 0, 0]], [-1.5]),
+        ([["mul", 0, 0], ["add", 1, 0]], [3.0]),
+        ([["add", 0, 0]], [4.0]),
+    ], CONTRIBUTIONS)  # fmt: skip
+
+
+@check("plot", points=1, title="A bar for each time")
+def test_bars(student):
+    picture = Picture(student, "ax_speed")
+    picture.must_have_labels()
+    eager, graph = student.number("seconds_eager").value, student.number("seconds_graph").value
+    for lengths in np.array(picture.bars).reshape(-1, 2).T:  # widths, then heights
+        # In seconds, milliseconds or per update: only the ratio is fixed.
+        ratios = np.divide.outer(lengths, lengths[lengths != 0])
+        if np.isclose(ratios, graph / eager, rtol=0.01).any() and len(lengths) >= 2:
+            return
+    fail("I cannot find two bars whose lengths are your two times in ax_speed.",
+         own=f"{len(picture.bars)} bars")  # fmt: skip
