@@ -1,6 +1,6 @@
-# make demo     a class of 21 students, graded: the table, a feedback page, grades.csv
+# make demo     a class in all eight assignments, graded: tables, a feedback page, grades.csv
 # make test     style, types and all tests
-# make verify   try every assignment on its own answers
+# make verify   try every assignment on its own answers; commit graders/*/verified.json
 # make bench    one submission: nbmark beside stock nbgrader
 # make release  the students' notebooks, made anew from source/
 # make lock     requirements.lock, made anew from pyproject.toml
@@ -19,7 +19,7 @@ test: .venv/ready
 	$(BIN)/python -m pytest
 
 verify: .venv/ready
-	@for one in $(ASSIGNMENTS); do $(BIN)/nbmark verify $$one || exit 1; done
+	@$(BIN)/nbmark verify --all
 
 bench: .venv/ready
 	@$(BIN)/python bench/one_submission.py

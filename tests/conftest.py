@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-Run = Callable[..., subprocess.CompletedProcess[str]]
+ASSIGNMENTS = sorted(path.name for path in (ROOT / "source").iterdir())
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,25 +33,32 @@ def run(folder: Path, *command: str, **environment: str) -> subprocess.Completed
     )  # fmt: skip
 
 
-def new_course(folder: Path, material: Path, assignment: str) -> Path:
-    """A course with the material of one assignment, released and known to the gradebook."""
+def new_course(folder: Path, material: Path, *assignments: str) -> Path:
+    """A course with some assignments, released and known to the gradebook."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("source", "graders"):
         shutil.copytree(material / name, folder / name)
     shutil.copy(ROOT / "nbgrader_config.py", folder)
-    done = run(folder, "nbgrader", "generate_assignment", assignment, "--force")
-    assert done.returncode == 0, done.stderr
+    for assignment in assignments:
+        done = run(folder, "nbgrader", "generate_assignment", assignment, "--force")
+        assert done.returncode == 0, done.stderr
     return folder
 
 
 @pytest.fixture(scope="session")
-def mse_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A course with `mse`, tried on its own answers once."""
-    folder = new_course(tmp_path_factory.mktemp("mse"), ROOT, "mse")
-    done = run(folder, "nbmark", "verify", "mse", "--json")
-    assert done.returncode == 0, done.stderr
-    (folder / "verify.json").write_text(done.stdout)
-    return folder
+def course_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole course, released anew and known to the gradebook."""
+    return new_course(tmp_path_factory.mktemp("whole"), ROOT, *ASSIGNMENTS)
+
+
+@pytest.fixture(scope="session")
+def verified(course_template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What ``nbmark verify --all --json`` says of the whole course; takes some minutes."""
+    course = Path(shutil.copytree(course_template, tmp_path_factory.mktemp("verified") / "course"))
+    done = run(course, "nbmark", "verify", "--all", "--json")
+    found: dict[str, Any] = json.loads(done.stdout)
+    found["returncode"], found["course"] = done.returncode, course
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,6 @@ def hand_in_toy(course: Path, student: str, answer: str, written: str = "Because
     (folder / "toy.ipynb").write_bytes(write_notebook(cells, {}, {}))
     (folder / "timestamp.txt").write_text(STAMP)
     return folder
-
-
-def graded_json(text: str) -> dict[str, dict[str, Any]]:
-    """Student → what ``nbmark grade --json`` says."""
-    return {one["student"]: one for one in json.loads(text)["students"]}
 
 
 RIGHT = "a = 3.0\ndef f(x):\n    return 2 * x"

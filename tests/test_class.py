@@ -12,50 +12,63 @@ from typing import Any
 import pytest
 
 import classroom
-from conftest import run
-from helpers import graded_json
+from conftest import ASSIGNMENTS, run
+from nbmark.course import Course
 
 CASES = classroom.cases()
 CANARY = "nbmark-canary-" + "0123456789abcdef" * 2
 SECRETS = ("349.2008", "1.10502", "87.6714", "408.1515", "matches(", "def test_", "reference.")
+Rows = dict[tuple[str, str], dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
 def graded(
-    mse_template: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, dict[str, dict[str, Any]], subprocess.CompletedProcess[str]]:
-    """The class, graded with a canary in `graders/` and in the memory of the check process."""
-    course = Path(shutil.copytree(mse_template, tmp_path_factory.mktemp("class") / "course"))
-    checks = course / "graders" / "mse" / "test_mse.py"
+    course_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Rows, subprocess.CompletedProcess[str]]:
+    """The class, graded with a canary in `graders/` and in the memory of the check processes."""
+    course = Path(shutil.copytree(course_template, tmp_path_factory.mktemp("class") / "course"))
+    checks = course / "graders" / "reference.py"
     checks.write_text(checks.read_text() + f'\nCANARY = ["{CANARY}"]\n')
-    for path in (course / "graders" / "mse" / "wrong").glob("*.toml"):
-        if path.stem not in ("rss-for-mse", "rounded-line"):  # all were tried in the template
-            path.unlink()
+    for assignment in ASSIGNMENTS:  # the canary is no reason to try everything again
+        material = Course(course).assignment(assignment)
+        record = json.loads(material.record.read_text())
+        material.record.write_text(json.dumps({**record, "digest": material.digest()}))
     for one in CASES:
         classroom.submit(one, course)
-    done = run(course, "nbmark", "grade", "mse", "--json", NBMARK_CANARY=CANARY)
-    feedback = run(course, "nbgrader", "generate_feedback", "mse")
-    assert feedback.returncode == 0, feedback.stderr
-    return course, graded_json(done.stdout), done
+    done = run(course, "nbmark", "grade", "--all", "--json", NBMARK_CANARY=CANARY)
+    for assignment in ("mse", "keras", "local-gradients"):
+        feedback = run(course, "nbgrader", "generate_feedback", assignment)
+        assert feedback.returncode == 0, feedback.stderr
+    rows = {
+        (row["student"], one["assignment"]): row
+        for one in json.loads(done.stdout)["assignments"]
+        for row in one["students"]
+    }
+    return course, rows, done
 
 
 def test_the_class_is_large_enough_and_graded_with_exit_status_0(graded):
     _, rows, done = graded
     assert done.returncode == 0, done.stderr
-    assert len(rows) == len(CASES) >= 14
+    assert len(rows) == len(CASES)
+    assert sum(one.assignment == "mse" for one in CASES) >= 14
+    for assignment in ASSIGNMENTS:
+        assert sum(one.assignment == assignment for one in CASES) >= 3
+    assert all(row["sandbox"] == "bubblewrap" for row in rows.values())
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_each_case_earns_exactly_its_points(graded, case):
-    assert graded[1][case.student]["points"] == case.points
+    assert graded[1][case.student, case.assignment]["points"] == case.points
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_each_case_reads_its_sentence(graded, case):
-    notebook = graded[0] / "autograded" / case.student / "mse" / "mse.ipynb"
+    folder = graded[0] / "autograded" / case.student / case.assignment
+    notebook = folder / f"{case.assignment}.ipynb"
     text = json.dumps(json.loads(notebook.read_text()), ensure_ascii=False)
     for sentence in case.says:
-        assert sentence in text
+        assert json.dumps(sentence, ensure_ascii=False)[1:-1] in text
 
 
 @pytest.mark.parametrize("student", ["olga", "hana", "nils", "pia", "quin"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import run
+from conftest import ASSIGNMENTS, ROOT, run
 from helpers import RIGHT, dump, hand_in_toy
 
 CHECKS = Path("graders") / "toy" / "test_toy.py"
@@ -19,11 +19,77 @@ def change(course: Path, old: str, new: str, path: Path = CHECKS) -> None:
     (course / path).write_text(text.replace(old, new))
 
 
-def test_every_case_of_mse_is_as_expected(mse_template):
-    found = json.loads((mse_template / "verify.json").read_text())
+@pytest.mark.parametrize("assignment", ASSIGNMENTS)
+def test_every_case_of_the_course_is_as_expected(verified, assignment):
+    found = next(one for one in verified["assignments"] if one["assignment"] == assignment)
+    problems = [(case["name"], case["problems"]) for case in found["cases"] if case["problems"]]
+    assert not problems
     assert found["as_expected"]
-    assert len(found["cases"]) >= 50
-    assert all(case["as_expected"] and not case["problems"] for case in found["cases"])
+    names = {case["name"] for case in found["cases"]}
+    assert {"checks", "leaks", "reference", "release"} <= names
+    assert sum(name.startswith("right/") for name in names) >= 3
+    assert sum(name.startswith("wrong/") for name in names) >= 30
+
+
+def test_the_whole_course_is_as_expected_with_exit_status_0(verified):
+    assert verified["as_expected"]
+    assert verified["returncode"] == 0
+    assert [one["assignment"] for one in verified["assignments"]] == ASSIGNMENTS
+
+
+@pytest.mark.parametrize("assignment", ASSIGNMENTS)
+def test_the_committed_record_of_verification_holds_today(verified, assignment):
+    committed = json.loads((ROOT / "graders" / assignment / "verified.json").read_text())
+    today = json.loads((verified["course"] / "graders" / assignment / "verified.json").read_text())
+    assert committed == today, "run 'make verify' and commit graders/*/verified.json"
+
+
+def test_a_fast_trial_leaves_wrong_answers_out_and_is_not_remembered(toy_course):
+    extra = (toy_course / "graders" / "toy" / "wrong" / "f-triples.toml").read_text()
+    (toy_course / "graders" / "toy" / "wrong" / "f-triples-again.toml").write_text(extra)
+    done = run(toy_course, "nbmark", "verify", "toy", "--fast", "--json")
+    names = [case["name"] for case in json.loads(done.stdout)["cases"]]
+    assert done.returncode == 0
+    assert sum(name.startswith("wrong/f-triples") for name in names) == 1
+    record = toy_course / "graders" / "toy" / "verified.json"
+    before = record.read_text()
+    assert run(toy_course, "nbmark", "verify", "toy").returncode == 0
+    assert record.read_text() != before
+
+
+def test_a_check_that_no_wrong_answer_fails_is_named(toy_course):
+    (toy_course / "graders" / "toy" / "wrong" / "f-triples.toml").unlink()
+    done = run(toy_course, "nbmark", "verify", "toy")
+    assert done.returncode == 1
+    assert "no wrong answer under graders/toy/wrong fails test_f" in done.stderr
+
+
+def test_an_honest_form_that_is_refused_is_named(toy_course):
+    folder = toy_course / "graders" / "toy" / "right"
+    folder.mkdir()
+    answer = "title = 'text'\n[cells]\na-answer = '''\na = 3\ndef f(x):\n    return [2 * x]'''\n"
+    (folder / "text.toml").write_text(answer.replace("[2 * x]", "2 * x + 1"))
+    done = run(toy_course, "nbmark", "verify", "toy")
+    assert done.returncode == 1
+    assert "right/text: test_f takes 2 points, not 0" in done.stderr
+
+
+def test_a_reference_that_warns_is_named(toy_course):
+    source = Path("source") / "toy" / "toy.ipynb"
+    change(
+        toy_course, "def f(x):\\n", "import warnings\\nwarnings.warn('old')\\ndef f(x):\\n", source
+    )
+    assert run(toy_course, "nbgrader", "generate_assignment", "toy", "--force").returncode == 0
+    done = run(toy_course, "nbmark", "verify", "toy")
+    assert "warns with the solutions in" in done.stderr
+
+
+def test_a_cell_that_prints_the_time_is_no_disturbance(toy_course):
+    source = Path("source") / "toy" / "toy.ipynb"
+    change(toy_course, "def f(x):\\n", "import time\\nprint(time.time())\\ndef f(x):\\n", source)
+    assert run(toy_course, "nbgrader", "generate_assignment", "toy", "--force").returncode == 0
+    done = run(toy_course, "nbmark", "verify", "toy")
+    assert done.returncode == 0, done.stderr
 
 
 BROKEN = {

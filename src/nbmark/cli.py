@@ -84,7 +84,7 @@ def grade(
             from nbmark.grading import grade as run
 
             registrar = Registrar.of_course(load_config(material.course.root))
-            with contextlib.closing(report.Progress()) as progress:
+            with contextlib.closing(report.Progress(material.name)) as progress:
                 rows = run(
                     material, registrar, processes, students or None,
                     Settings(sandbox, jobs, force), progress,
@@ -120,7 +120,7 @@ def verify(
 
     found, well = [], True
     for material in _asked_for(root, assignment, everything):
-        with contextlib.closing(report.Progress()) as progress:
+        with contextlib.closing(report.Progress(material.name)) as progress:
             cases = run(material, sandbox, jobs=jobs, choose=quick if fast else list,
                         on_case=progress.verifying)  # fmt: skip
         as_expected = all(case.as_expected for case in cases)

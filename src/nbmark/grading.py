@@ -66,8 +66,8 @@ class Settings:
 class Watcher:
     """Is told what happens; the command line draws a progress bar from it. Does nothing itself."""
 
-    def verifying(self, case: Case) -> None:
-        """A case of the assignment's own trial has ended."""
+    def verifying(self, case: Case, total: int) -> None:
+        """One of `total` cases of the assignment's own trial has ended."""
 
     def begin(self, due: int, up_to_date: int) -> None:
         """It is known how many submissions are due."""

@@ -21,14 +21,15 @@ from nbmark.verify import Case
 class Progress(Watcher):
     """A bar on a terminal, plain lines in a log; both on standard error."""
 
-    def __init__(self) -> None:
+    def __init__(self, assignment: str) -> None:
+        self._assignment = assignment
         self._console = Console(stderr=True)
         self._bar = Bar(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"), TimeRemainingColumn(),
             console=self._console, disable=not self._console.is_terminal, transient=True,
         )  # fmt: skip
-        self._task = self._bar.add_task("grading", total=None, note="")
+        self._task = self._bar.add_task(f"grading {assignment}", total=None, note="")
         self._bar.start()
         self._done = self._failed = self._total = 0
         self._began = time.monotonic()
@@ -37,33 +38,39 @@ class Progress(Watcher):
         """Take the bar away."""
         self._bar.stop()
 
-    def verifying(self, case: Case) -> None:
+    def verifying(self, case: Case, total: int) -> None:
         self._done += 1
-        self._bar.update(self._task, description="verifying", completed=self._done, note=case.name)
-        self._line(
-            f"verified {case.name}: {'as expected' if case.as_expected else 'NOT as expected'}"
-        )
+        self._failed += not case.as_expected
+        self._total = total
+        self._bar.update(self._task, description=f"verifying {self._assignment}", total=total,
+                         completed=self._done, note=case.name)  # fmt: skip
+        well = "as expected" if case.as_expected else "NOT as expected"
+        self._line(f"{self._count()}: verified {case.name}: {well}")
 
     def begin(self, due: int, up_to_date: int) -> None:
-        self._done, self._total, self._began = 0, due, time.monotonic()
-        self._bar.reset(self._task, description="grading", total=due, note="")
+        self._done, self._failed, self._total = 0, 0, due
+        self._began = time.monotonic()
+        self._bar.reset(self._task, description=f"grading {self._assignment}", total=due, note="")
         self._line(f"{due} submissions to grade, {up_to_date} up to date")
 
     def finished(self, row: Row) -> None:
         self._done += 1
         self._failed += row.outcome == "not graded"
-        elapsed_s = max(time.monotonic() - self._began, 1e-3)
-        left_s = (self._total - self._done) * elapsed_s / self._done
-        rate = f"{self._failed} failed, {60 * self._done / elapsed_s:.0f} a minute"
-        self._bar.update(self._task, completed=self._done, note=rate)
+        self._bar.update(self._task, completed=self._done, note=self._rate())
         what = row.trouble or f"{row.earned:g} points"
-        self._line(
-            f"{self._done} of {self._total}, {rate}, {left_s:.0f} s left: {row.student}: {what}"
-        )
+        self._line(f"{self._count()}: {row.student}: {what}")
+
+    def _count(self) -> str:
+        left_s = (self._total - self._done) * (time.monotonic() - self._began) / self._done
+        return f"{self._done} of {self._total}, {self._rate()}, {left_s:.0f} s left"
+
+    def _rate(self) -> str:
+        elapsed_s = max(time.monotonic() - self._began, 1e-3)
+        return f"{self._failed} failed, {60 * self._done / elapsed_s:.0f} a minute"
 
     def _line(self, text: str) -> None:
         if not self._console.is_terminal:
-            print(text, file=sys.stderr, flush=True)
+            print(f"{self._assignment}: {text}", file=sys.stderr, flush=True)
 
 
 def print_rows(assignment: str, rows: Sequence[Row]) -> None:

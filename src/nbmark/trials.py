@@ -147,15 +147,31 @@ def _is_perfect(graded: Graded, grade: Callable[[Submission], Graded]) -> Iterab
                 if output.get("name") == "stderr":
                     warned = "".join(output["text"]).strip().splitlines()[-1][:100]
                     yield f"cell {index + 1} of {name} warns with the solutions in: {warned}"
+    quiet = _unasked(graded, grade)
+    changed = _differing(graded, quiet)
+    if changed:  # a cell that prints a time prints another one each time
+        changed -= _differing(quiet, _unasked(graded, grade))
+    for name, index in sorted(changed):
+        yield f"cell {index + 1} of {name} prints something else once checks have asked"
+
+
+def _unasked(graded: Graded, grade: Callable[[Submission], Graded]) -> Graded:
+    """The same notebooks, run without a question."""
     notebooks = {
         name: write_notebook([Cell(c.kind, c.source, c.nbgrader) for c in cells], {}, {})
         for name, cells in graded.notebooks.items()
     }
-    unasked = grade(Submission("reference", notebooks, graded.digest, b"", asks=False))
-    for name, cells in unasked.notebooks.items():
-        for index, (quiet, asked) in enumerate(zip(cells, graded.notebooks[name], strict=True)):
-            if _comparable(quiet.outputs) != _comparable(asked.outputs):
-                yield f"cell {index + 1} of {name} prints something else once checks have asked"
+    return grade(Submission("reference", notebooks, graded.digest, b"", asks=False))
+
+
+def _differing(one: Graded, other: Graded) -> set[tuple[str, int]]:
+    """Notebook and number of the cells whose outputs differ."""
+    return {
+        (name, index)
+        for name, cells in one.notebooks.items()
+        for index, (left, right) in enumerate(zip(cells, other.notebooks[name], strict=True))
+        if _comparable(left.outputs) != _comparable(right.outputs)
+    }
 
 
 def _is_worthless(graded: Graded, grade: Callable[[Submission], Graded]) -> Iterable[str]:

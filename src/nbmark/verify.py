@@ -45,12 +45,14 @@ class Case:
         return not self.problems
 
 
-OnCase = Callable[[Case], None]
+OnCase = Callable[[Case, int], None]  # a case that has ended, and how many there are
 Choice = Callable[[Sequence[Trial]], Sequence[Trial]]
 
 
-def verify(assignment: Assignment, sandbox: str, *, jobs: int = 2,
-           choose: Choice = list, on_case: OnCase = lambda case: None) -> list[Case]:  # fmt: skip
+def verify(
+    assignment: Assignment, sandbox: str, *, jobs: int = 2, choose: Choice = list,
+    on_case: OnCase = lambda case, total: None,
+) -> list[Case]:  # fmt: skip
     """Every case of an assignment, in a fixed order; remembered if all is as expected.
 
     `choose` may leave some trials out (`trials.quick`); then nothing is remembered.
@@ -58,17 +60,18 @@ def verify(assignment: Assignment, sandbox: str, *, jobs: int = 2,
     found = trials(assignment)
     chosen = choose(found)
     first, checks = _checks_case(assignment, sandbox, found)
-    on_case(first)
+    total = len(chosen) + 2
+    on_case(first, total)
     if not first.as_expected:
         return [first]
     cases = [first, _release_case(assignment, checks)]
-    on_case(cases[1])
+    on_case(cases[1], total)
     with (
         closing(CheckPool(assignment, sandbox, jobs)) as processes,
         processes.threads() as threads,
     ):
         for case in threads.map(lambda trial: _try(processes, checks, trial), chosen):
-            on_case(case)
+            on_case(case, total)
             cases.append(case)
     if len(chosen) == len(found) and all(case.as_expected for case in cases):
         _remember(assignment, sandbox)
@@ -76,7 +79,7 @@ def verify(assignment: Assignment, sandbox: str, *, jobs: int = 2,
 
 
 def ensure_verified(assignment: Assignment, sandbox: str, *, jobs: int = 2,
-                    on_case: OnCase = lambda case: None) -> None:  # fmt: skip
+                    on_case: OnCase = lambda case, total: None) -> None:  # fmt: skip
     """Nothing, if the assignment is as it was when it last passed; else `verify` it first.
 
     Raises
