@@ -79,7 +79,7 @@ class Picture:
         )
 
     def has_path(self, path: Array, rel: float = 1e-3, abs: float = 1e-6) -> bool:
-        """Whether the points of `path` are joined by a line, or marked, in this order."""
+        """Whether the points of `path` are joined by a line in this order, or all marked."""
         wanted = np.asarray(path)
         if any(line.shape == wanted.shape and close(line, wanted, rel, abs) for line in self.lines):
             return True

@@ -249,3 +249,33 @@ def as_ordinary_user(course: Path, *arguments: str) -> subprocess.CompletedProce
          f"{python}/bin/python", "-m", "nbmark.cli", *arguments],
         cwd=course, text=True, capture_output=True, check=False,
     )  # fmt: skip
+
+
+DRAWS = {
+    "tensorflow": "tf.random.uniform([])",
+    "tensorflow's generator": "tf.random.get_global_generator().uniform([])",
+    "keras": "tf.keras.random.uniform([])",
+}
+
+
+@pytest.mark.parametrize("how", DRAWS)
+def test_asking_leaves_tensorflows_random_numbers_as_they_were(how):
+    limits = Limits(memory_mib=4096, processes=512, disk_mib=64, question_timeout_s=20)
+    found = []
+    for asks in (False, True):
+        session = open_session("bubblewrap", limits)
+        try:
+            code = f"""
+import tensorflow as tf
+tf.keras.utils.set_random_seed(1)
+tf.random.set_global_generator(tf.random.Generator.from_seed(1))
+def draw():
+    return float({DRAWS[how]})
+first = draw()"""
+            assert session.run_cell(code, 60).status == "ok"
+            if asks:
+                assert "ok" in ask(session, name("draw")())
+            found.append(said(session, "print(first, draw())"))
+        finally:
+            session.close()
+    assert found[0] == found[1]

@@ -7,10 +7,12 @@ import pytest
 
 import reference
 from nbmark import CheckFailed, check, fail
+from plots import Picture
 from reference import AGE, SBP
 
 BEST_A, BEST_B = reference.closed_form(AGE, SBP)
 FIRST_LINE = (1.0, 100.0)
+MIDDLE = (27.0, 63.0)  # a line in the picture covers at least half of the ages
 RSS_5 = reference.rss(*FIRST_LINE, rows=5)
 ROOT_OF_MEAN = "Take the root of the mean. How many residuals went into it?"
 ALL_WOMEN = (
@@ -298,33 +300,6 @@ def test_smallest_mse(student):
 # The picture (figures 3.1 and 3.3) -------------------------------------------------------------
 
 
-def drawn_in(axes):
-    """Points, lines, segments and labels of an axes as plain lists."""
-    import numpy as np
-    from matplotlib.collections import LineCollection, PathCollection
-
-    points, segments, lines = [], [], []
-    for one in axes.collections:
-        if isinstance(one, LineCollection):
-            segments += [np.asarray(part, float).tolist() for part in one.get_segments()]
-        elif isinstance(one, PathCollection):
-            points += np.asarray(one.get_offsets(), float).tolist()
-    for one in axes.lines:
-        path = np.column_stack(
-            [np.asarray(one.get_xdata(), float), np.asarray(one.get_ydata(), float)]
-        )
-        if one.get_marker() not in ("None", "none", "", " ", None):
-            points += path.tolist()
-        if one.get_linestyle() not in ("None", "none", "", " "):
-            lines.append(path.tolist())
-    return {"points": points, "segments": segments, "lines": lines,
-            "labels": [axes.get_xlabel(), axes.get_ylabel()]}  # fmt: skip
-
-
-def picture(student):
-    return student.probe(drawn_in, "ax_fit").value
-
-
 def lines_to_accept(student):
     """The best line, and the student's own: a slip in the line is not punished here again."""
     with contextlib.suppress(CheckFailed):
@@ -332,37 +307,28 @@ def lines_to_accept(student):
     yield BEST_A, BEST_B
 
 
-def vertical(line):
-    """Whether a line is one vertical stroke between two points."""
-    return len(line) == 2 and line[0][0] == line[1][0]
-
-
 @check("plot", points=0.5, title="All 33 women are in the picture")
 def test_plot_points(student):
-    points = np.array(picture(student)["points"], dtype=float).reshape(-1, 2)
-    for x, y in zip(AGE, SBP, strict=True):
-        if not np.isclose(points, (x, y), atol=1e-6).all(axis=1).any():
-            fail("Not every woman is a point of ax_fit. Draw age to the right and sbp upwards.")
+    picture = Picture(student, "ax_fit")
+    if not all(picture.has_point(one) for one in zip(AGE, SBP, strict=True)):
+        fail("Not every woman is a point of ax_fit. Draw age to the right and sbp upwards.")
 
 
 @check("plot", points=0.5, title="The best line is in the picture")
 def test_plot_line(student):
-    drawn = [np.array(one, dtype=float).reshape(-1, 2).T for one in picture(student)["lines"]]
+    picture = Picture(student, "ax_fit")
     for a, b in lines_to_accept(student):
-        for x, y in drawn:
-            long_enough = len(x) >= 2 and np.ptp(x) >= 0.5 * np.ptp(AGE)
-            if long_enough and np.allclose(y, reference.predict(a, b, x), rtol=1e-3):
-                return
+        if picture.has_function(lambda x, a=a, b=b: reference.predict(a, b, x), *MIDDLE):
+            return
     fail("I cannot find your best line in ax_fit. Draw a_hat * age + b_hat against age as a line.")
 
 
 @check("plot", points=0.5, title="33 residuals are in the picture")
 def test_plot_residuals(student):
-    seen = picture(student)
-    strokes = [one for one in [*seen["segments"], *seen["lines"]] if vertical(one)]
-    found = np.array([[one[0][0], *sorted((one[0][1], one[1][1]))] for one in strokes]).reshape(
-        -1, 3
-    )
+    picture = Picture(student, "ax_fit")
+    drawn = [*picture.strokes, *picture.lines]
+    upright = [one for one in drawn if len(one) == 2 and one[0, 0] == one[1, 0]]
+    found = np.array([[one[0, 0], *np.sort(one[:, 1])] for one in upright]).reshape(-1, 3)
     for a, b in lines_to_accept(student):
         ends = np.sort(np.column_stack([SBP, reference.predict(a, b)]), axis=1)
         wanted = np.column_stack([AGE, ends])
@@ -374,5 +340,4 @@ def test_plot_residuals(student):
 
 @check("plot", points=0.5, title="Both axes have a label")
 def test_plot_labels(student):
-    if not all(isinstance(one, str) and one.strip() for one in picture(student)["labels"]):
-        fail("Label both axes with what they show and its unit.")
+    Picture(student, "ax_fit").must_have_labels()

@@ -242,21 +242,27 @@ def _undisturbed():
 
 
 def _tensorflow_state():
-    """Notes TensorFlow's random state, if it is loaded; gives the function that restores it."""
+    """Notes TensorFlow's and Keras' random states, if loaded; gives what restores them."""
     eager = sys.modules.get("tensorflow.python.eager.context")
-    stateful = sys.modules.get("tensorflow.python.ops.stateful_random_ops")
-    if eager is None or stateful is None:
+    if eager is None:
         return lambda: None
-    context, generator = eager.context(), stateful.global_generator
+    context = eager.context()
     python_state = context._rng.getstate() if getattr(context, "_rng", None) else None
-    state = None if generator is None else generator.state.numpy()
+    stateful = sys.modules.get("tensorflow.python.ops.stateful_random_ops")
+    keras = sys.modules.get("keras.src.backend.common.global_state")
+    generators = [
+        getattr(stateful, "global_generator", None),
+        keras.get_global_attribute("global_seed_generator") if keras else None,
+    ]
+    states = [(one.state, one.state.numpy()) for one in generators if one is not None]
 
     def restore():
-        if python_state is not None:
+        if python_state is not None and context._rng.getstate() != python_state:
             context._rng.setstate(python_state)
-        stateful.global_generator = generator
-        if generator is not None:
-            generator.state.assign(state)
+            # Kernels count their draws: the next one must start anew, as after set_seed.
+            eager.pywrap_tfe.TFE_ContextClearCaches(context._context_handle)
+        for variable, value in states:
+            variable.assign(value)
 
     return restore
 
