@@ -212,6 +212,15 @@ def test_a_wall_that_cannot_be_built_is_no_grade(monkeypatch, tmp_path):
         session.run_cell("1", 1)
 
 
+def test_doctor_names_a_library_that_a_notebook_lacks(toy_course):
+    source = toy_course / "source" / "toy" / "toy.ipynb"
+    source.write_text(source.read_text().replace("def f(x):", "import pandas_of_old\\ndef f(x):"))
+    done = run(toy_course, "nbmark", "doctor", "--json")
+    found = {one["subject"]: one for one in json.loads(done.stdout)}
+    assert done.returncode == 1
+    assert found["libraries"]["found"] == "pandas_of_old (toy)"
+
+
 def test_doctor_finds_this_machine_well(toy_course):
     done = run(toy_course, "nbmark", "doctor", "--json")
     assert done.returncode == 0, done.stdout

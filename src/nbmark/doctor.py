@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from nbmark import sandboxes
+from nbmark.course import Course
 from nbmark.errors import InfrastructureError
 from nbmark.limits import Limits
 
+IMPORT = re.compile(r"^(?:import|from) (\w+)", re.M)
 USERNS_LIMIT = Path("/proc/sys/user/max_user_namespaces")
 USERNS_CLONE = Path("/proc/sys/kernel/unprivileged_userns_clone")
 APPARMOR_LIMIT = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
@@ -36,7 +40,7 @@ class Finding:
 
 def examine(root: Path) -> list[Finding]:
     """Everything that grading in the course folder `root` needs."""
-    return [_python(), _bubblewrap(), *_namespaces(), _wall(), _course(root)]
+    return [_python(), _bubblewrap(), *_namespaces(), _wall(), _course(root), _libraries(root)]
 
 
 def _python() -> Finding:
@@ -93,6 +97,20 @@ def _course(root: Path) -> Finding:
     writable = os.access(root, os.W_OK)
     return Finding("course", writable, str(root),
                    _unless(writable, "make the folder writable for the grading user"))  # fmt: skip
+
+
+def _libraries(root: Path) -> Finding:
+    """Whether what the course's notebooks import is installed; their code is not run."""
+    course, missing = Course(root), set()
+    for name in course.assignment_names:
+        assignment = course.assignment(name)
+        beside = {Path(one).stem for one in assignment.files}
+        for cell in (cell for cells in assignment.notebooks.values() for cell in cells):
+            imported = IMPORT.findall(cell.source) if cell.kind == "code" else ()
+            missing |= {f"{one} ({name})" for one in imported
+                        if one not in beside and find_spec(one) is None}  # fmt: skip
+    return Finding("libraries", not missing, ", ".join(sorted(missing)) or "all there",
+                   _unless(not missing, "install them beside nbmark with pip"))  # fmt: skip
 
 
 def _unless(well: bool, remedy: str) -> str:
