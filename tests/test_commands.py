@@ -152,3 +152,54 @@ def test_pytest_says_what_it_needs(tmp_path):
 def test_a_bare_pytest_does_not_collect_the_hidden_checks():
     done = run(ROOT, "pytest", "--collect-only", "-q")
     assert "graders/" not in done.stdout
+
+
+@pytest.fixture
+def two_assignments(toy_course):
+    """The course with its assignment twice, under two names; nobody has handed in the second."""
+    for folder in ("source", "graders"):
+        shutil.copytree(toy_course / folder / "toy", toy_course / folder / "play")
+    (toy_course / "source" / "play" / "toy.ipynb").rename(
+        toy_course / "source" / "play" / "play.ipynb"
+    )
+    assert run(toy_course, "nbgrader", "generate_assignment", "play", "--force").returncode == 0
+    return toy_course
+
+
+def test_the_whole_course_is_graded_with_one_command(two_assignments):
+    hand_in_toy(two_assignments, "ada", RIGHT)
+    done = run(two_assignments, "nbmark", "grade", "--all", "--json")
+    assert done.returncode == 0, done.stderr
+    found = {one["assignment"]: one["students"] for one in json.loads(done.stdout)["assignments"]}
+    assert found["play"] == []
+    assert [row["points"] for row in found["toy"]] == [3]
+
+
+def test_a_broken_assignment_does_not_keep_the_others_from_being_graded(two_assignments):
+    hand_in_toy(two_assignments, "ada", RIGHT)
+    folder = two_assignments / "submitted" / "ada" / "play"
+    shutil.copytree(two_assignments / "submitted" / "ada" / "toy", folder)
+    (folder / "toy.ipynb").rename(folder / "play.ipynb")
+    checks = two_assignments / "graders" / "play" / "test_toy.py"
+    checks.write_text(checks.read_text().replace("matches(3.0", "matches(3.5"))
+    done = run(two_assignments, "nbmark", "grade", "--all")
+    assert done.returncode == 1
+    assert "refuses the reference solution" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(dump(two_assignments, "toy")) == 1
+    assert dump(two_assignments, "play") == []
+
+
+def test_a_student_is_graded_wherever_they_handed_in(two_assignments):
+    hand_in_toy(two_assignments, "ada", RIGHT)
+    assert run(two_assignments, "nbmark", "grade", "--all", "--student", "ada").returncode == 0
+    done = run(two_assignments, "nbmark", "grade", "--all", "--student", "nobody")
+    assert done.returncode == 2
+    assert "no submission by student 'nobody' under submitted/" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["grade"], ["verify"], ["grade", "toy", "--all"]], ids=" ".join)
+def test_one_assignment_or_all_must_be_asked_for(toy_course, words):
+    done = run(toy_course, "nbmark", *words)
+    assert done.returncode == 2
+    assert "name one assignment, or say --all (found: toy)" in done.stderr

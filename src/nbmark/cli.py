@@ -9,16 +9,18 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nbmark._version import __version__
-from nbmark.errors import NbmarkError, UsageError
+from nbmark.errors import AssignmentError, NbmarkError, UsageError
 
 if TYPE_CHECKING:
     from nbmark.course import Assignment
+    from nbmark.grading import Row
 
 ASSIGNMENT = click.argument("assignment", required=False)
 ALL = click.option("--all", "everything", is_flag=True, help="Every assignment of the course.")
@@ -41,8 +43,7 @@ class OneLineErrors(click.Group):
         try:
             return super().invoke(context)
         except NbmarkError as error:
-            for line in str(error).splitlines():
-                click.echo(f"nbmark: {line}", err=True)
+            _complain(error)
             sys.exit(2 if isinstance(error, UsageError) else 1)
         except KeyboardInterrupt:
             click.echo("nbmark: stopped; what is written is complete, run it again for the rest",
@@ -71,28 +72,24 @@ def grade(
     sandbox: str, root: Path, as_json: bool,
 ) -> None:  # fmt: skip
     """Grade the submissions of ASSIGNMENT, or with --all of the whole course, that are due."""
-    from nbmark.checkprocess import CheckPool
-
     found, well = [], True
     for material in _asked_for(root, assignment, everything):
-        with contextlib.closing(CheckPool(material, sandbox, jobs)) as processes:
+        try:
+            rows = _graded(material, students, force, jobs, sandbox, everything)
+        except AssignmentError as error:
             if not everything:
-                processes.start()  # it gets ready while nbgrader is loaded, which takes two seconds
-            from nbmark import report
-            from nbmark.gradebook import Registrar, load_config
-            from nbmark.grading import Settings
-            from nbmark.grading import grade as run
+                raise
+            _complain(error)  # the other assignments are graded all the same
+            well = False
+            continue
+        from nbmark import report
 
-            registrar = Registrar.of_course(load_config(material.course.root))
-            with contextlib.closing(report.Progress(material.name)) as progress:
-                rows = run(
-                    material, registrar, processes, students or None,
-                    Settings(sandbox, jobs, force), progress,
-                )  # fmt: skip
         well = well and not any(row.outcome == "not graded" for row in rows)
         found.append(report.rows_as_json(material.name, rows))
         if not as_json:
             report.print_rows(material.name, rows)
+    if students and not any(one["students"] for one in found):
+        raise UsageError(f"no submission by student '{students[0]}' under submitted/")
     if as_json:
         _print_json({"assignments": found} if everything else found[0])
     sys.exit(0 if well else 1)
@@ -151,6 +148,33 @@ def doctor(root: Path, as_json: bool) -> None:
     else:
         report.print_findings(findings)
     sys.exit(0 if all(one.well for one in findings) else 1)
+
+
+def _graded(
+    material: Assignment, students: Sequence[str], force: bool, jobs: int, sandbox: str,
+    everything: bool,
+) -> list[Row]:  # fmt: skip
+    """Grade one assignment; in the whole course, a student may have skipped it."""
+    from nbmark.checkprocess import CheckPool
+
+    with contextlib.closing(CheckPool(material, sandbox, jobs)) as processes:
+        if not everything:
+            processes.start()  # it gets ready while nbgrader is loaded, which takes two seconds
+        from nbmark import report
+        from nbmark.gradebook import Registrar, load_config
+        from nbmark.grading import Settings, grade
+
+        registrar = Registrar.of_course(load_config(material.course.root))
+        present = registrar.students(material.name) if everything else students
+        chosen = [one for one in students if one in present] if students else None
+        with contextlib.closing(report.Progress(material.name)) as progress:
+            return grade(material, registrar, processes, chosen,
+                         Settings(sandbox, jobs, force), progress)  # fmt: skip
+
+
+def _complain(error: NbmarkError) -> None:
+    for line in str(error).splitlines():
+        click.echo(f"nbmark: {line}", err=True)
 
 
 def _asked_for(root: Path, assignment: str | None, everything: bool) -> list[Assignment]:
