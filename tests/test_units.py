@@ -18,7 +18,9 @@ from nbmark.notebooks import Cell, NotebookUnreadable, read_notebook, restore, w
 from nbmark.outputs import clean
 from nbmark.plain import Opaque, UnreadableAnswer, decode, encode, parse
 from nbmark.questions import canonical, probed, text_of, tree_of
+from nbmark.runner import _said
 from nbmark.safehtml import clean as clean_html
+from nbmark.sandboxes.session import CellRun
 from nbmark.scoring import misfits, scores
 from nbmark.student import Answer, Student
 from nbmark.wire import Wire, WireClosed, WireGarbage, WireTimeout
@@ -351,3 +353,8 @@ def test_a_graded_submission_survives_json():
 def test_an_unknown_name_is_answered_with_the_nearest():
     error = unknown("assignment", "ms", "source/", ["keras", "mse"])
     assert str(error) == "no assignment 'ms' under source/ (found: keras, mse). Did you mean 'mse'?"
+
+
+def test_a_task_that_is_not_begun_is_said_in_words():
+    run = CellRun("error", error_name="NotImplementedError")
+    assert "put your own code" in _said(run)

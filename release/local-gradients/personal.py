@@ -28,7 +28,7 @@ def _draw(student, attempt):
     text = "\0".join([COURSE, ASSIGNMENT, student, str(attempt)])
     digest = hashlib.sha256(text.encode()).digest()
     first, second, third, fourth = (
-        int.from_bytes(digest[start:start + 8], "big") for start in (0, 8, 16, 24)
+        int.from_bytes(digest[start : start + 8], "big") for start in (0, 8, 16, 24)
     )
     return 20 + first % 61, 95 + second % 101, (1 + third % 15) / 10, 80 + fourth % 71
 

@@ -195,4 +195,6 @@ def _said(run: CellRun) -> str:
     """What an exception said: an assertion's message is written for students, so it goes first."""
     if run.error_name == "AssertionError" and run.error_message:
         return run.error_message
+    if run.error_name == "NotImplementedError":  # what nbgrader leaves where a solution stood
+        return "put your own code in place of 'raise NotImplementedError()'."
     return f"{run.error_name}: {run.error_message}".rstrip(": ")
