@@ -95,6 +95,7 @@ def test_a_second_grading_at_the_same_time_is_refused(toy_course):
     import fcntl
     import os
 
+    (toy_course / ".nbmark").mkdir(mode=0o700)
     fd = os.open(toy_course / ".nbmark" / "lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(fd, fcntl.LOCK_EX)
     done = run(toy_course, "nbmark", "grade", "toy")
