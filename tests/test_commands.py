@@ -95,6 +95,7 @@ def test_a_second_grading_at_the_same_time_is_refused(toy_course):
     import fcntl
     import os
 
+    hand_in_toy(toy_course, "ada", RIGHT)
     (toy_course / ".nbmark").mkdir(mode=0o700)
     fd = os.open(toy_course / ".nbmark" / "lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(fd, fcntl.LOCK_EX)
