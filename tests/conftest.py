@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +53,36 @@ def course_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def verified(course_template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What ``nbmark verify --all --json`` says of the whole course; takes some minutes."""
-    course = Path(shutil.copytree(course_template, tmp_path_factory.mktemp("verified") / "course"))
-    done = run(course, "nbmark", "verify", "--all", "--json")
-    found: dict[str, Any] = json.loads(done.stdout)
-    found["returncode"], found["course"] = done.returncode, course
-    return found
+def verified() -> dict[str, Any]:
+    """What ``nbmark verify --all --json`` says of the whole course, and where its records are."""
+    stdout, _ = VERIFYING["process"].communicate()
+    returncode = VERIFYING["process"].returncode
+    return {**json.loads(stdout), "returncode": returncode, "course": VERIFYING["course"]}
+
+
+VERIFYING: dict[str, Any] = {}
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Trying the whole course takes a quarter of an hour: it runs beside the other tests."""
+    if not any("verified" in getattr(item, "fixturenames", ()) for item in session.items):
+        return
+    course = Path(tempfile.mkdtemp(prefix="nbmark-verified-"))
+    for name in ("source", "graders", "release"):
+        shutil.copytree(ROOT / name, course / name)
+    VERIFYING["course"] = course
+    VERIFYING["process"] = subprocess.Popen(
+        [str(BIN / "nbmark"), "verify", "--all", "--json"], cwd=course, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
+
+
+def pytest_sessionfinish() -> None:
+    """Whatever ended the tests ends that too."""
+    if VERIFYING:
+        VERIFYING["process"].terminate()
+        VERIFYING["process"].wait()
+        shutil.rmtree(VERIFYING["course"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
