@@ -18,4 +18,7 @@ c.ExportApp.plugin_class = "nbmark.exporters.GradesCsv"
 
 # What a student wrote into a text cell is shown to instructors: scripts in it must not run.
 c.HTMLExporter.sanitize_html = True
-c.HTMLExporter.filters = {"clean_html": "nbmark.safehtml.clean"}
+c.HTMLExporter.filters = {
+    "clean_html": "nbmark.safehtml.clean",
+    "markdown2html": "nbmark.safehtml.markdown",
+}

@@ -16,13 +16,15 @@ from conftest import ASSIGNMENTS, ROOT, run
 # A module may import only modules of earlier lines (and of its own).
 LAYERS = """
     _version errors
+    safetext
     limits models plain safefiles safehtml versions
     questions notebooks wire inside
-    outputs student checks course scoring
+    identity outputs student checks course scoring
     watchdog seccomp
     session
     bare bubblewrap
     sandboxes
+    troubles
     runner evidence feedback submissions
     pytest_plugin
     checking

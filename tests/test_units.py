@@ -13,16 +13,17 @@ import pytest
 from nbmark import approx, fail, name
 from nbmark.errors import CheckFailed, unknown
 from nbmark.feedback import as_html, as_text
+from nbmark.identity import restore
 from nbmark.models import Check, CheckResult, Graded
-from nbmark.notebooks import Cell, NotebookUnreadable, read_notebook, restore, write_notebook
+from nbmark.notebooks import Cell, NotebookUnreadable, read_notebook, write_notebook
 from nbmark.outputs import clean
 from nbmark.plain import Opaque, UnreadableAnswer, decode, encode, parse
 from nbmark.questions import canonical, probed, text_of, tree_of
-from nbmark.runner import _said
 from nbmark.safehtml import clean as clean_html
 from nbmark.sandboxes.session import CellRun
 from nbmark.scoring import misfits, scores
 from nbmark.student import Answer, Student
+from nbmark.troubles import said
 from nbmark.wire import Wire, WireClosed, WireGarbage, WireTimeout
 
 HONEST = [
@@ -221,8 +222,8 @@ def test_locked_cells_come_back_as_the_instructor_wrote_them():
         Cell("code", "x = 2", {"grade_id": "x-answer"}),
     ]
     found = restore(mine, SOURCE)
-    assert [cell.source for cell in found] == ["data = 1", "hi", "assert x", "x = 2"]
-    assert found[2] == SOURCE[2]
+    assert [cell.source for cell in found] == ["data = 1", "hi", "x = 2", "assert x"]
+    assert found[3] == SOURCE[2]
     assert found[0].restored
 
 
@@ -357,4 +358,4 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 
 def test_a_task_that_is_not_begun_is_said_in_words():
     run = CellRun("error", error_name="NotImplementedError")
-    assert "put your own code" in _said(run)
+    assert "put your own code" in said(run)

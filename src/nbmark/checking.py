@@ -16,14 +16,13 @@ import pytest
 from nbmark import sandboxes
 from nbmark.course import Assignment, Course
 from nbmark.errors import AssignmentError, InfrastructureError, SubmissionError, UsageError
+from nbmark.identity import restore
 from nbmark.limits import Limits
 from nbmark.models import Check, Graded, Submission, Surroundings
-from nbmark.notebooks import Cell, NotebookUnreadable, read_notebook, restore
+from nbmark.notebooks import Cell, NotebookUnreadable, read_notebook
 from nbmark.pytest_plugin import Grading, check_of
 from nbmark.runner import OpenSession, Run
 from nbmark.versions import versions
-
-ABSENT = "The submission has no notebook called {}.ipynb. Was it renamed?"
 
 
 def grade_submission(
@@ -108,7 +107,7 @@ def _cells(
         data = submission.notebooks.get(name)
         try:
             if data is None:
-                raise NotebookUnreadable(ABSENT.format(name))
+                raise NotebookUnreadable(submission.refused.get(name, "It was not handed in."))
             submitted = read_notebook(data)
         except SubmissionError as error:
             unreadable[name] = str(error)

@@ -55,7 +55,7 @@ class CheckProcess:
         reply = self._request({
             "op": "grade", "student": submission.student, "digest": submission.digest,
             "seed": submission.seed.hex(), "asks": submission.asks,
-            "notebooks": notebooks})  # fmt: skip
+            "refused": dict(submission.refused), "notebooks": notebooks})  # fmt: skip
         return Graded.from_json(reply)
 
     def list_checks(self) -> list[Check]:
@@ -216,7 +216,7 @@ def _answer(
         }
         submission = Submission(
             request["student"], notebooks, request["digest"], bytes.fromhex(request["seed"]),
-            request["asks"],
+            request["refused"], request["asks"],
         )  # fmt: skip
         return {"ok": grade_submission(assignment, submission, sandbox, sessions.open).to_json()}
     except NbmarkError as error:

@@ -45,6 +45,9 @@ class OneLineErrors(click.Group):
         except NbmarkError as error:
             _complain(error)
             sys.exit(2 if isinstance(error, UsageError) else 1)
+        except OSError as error:  # a full disk, a folder that may not be written
+            click.echo(f"nbmark: {error}; what is written is complete", err=True)
+            sys.exit(1)
         except KeyboardInterrupt:
             click.echo("nbmark: stopped; what is written is complete, run it again for the rest",
                        err=True)  # fmt: skip

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import re
 import stat
 from collections import defaultdict
 from dataclasses import dataclass
@@ -29,8 +28,7 @@ from nbmark.safefiles import (
     walk_regular,
     write_atomic,
 )
-
-STUDENT_ID = re.compile(r"[A-Za-z0-9_@][A-Za-z0-9_.@+-]{0,127}")
+from nbmark.submissions import is_student_id
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ class SafeCollect(ExchangeCollect):  # type: ignore[misc]  # nbgrader has no typ
         if self.coursedir.student_id not in ("", "*", student):
             return None
         try:
-            if not STUDENT_ID.fullmatch(student):
+            if not is_student_id(student):
                 raise UnsafeFile("its student id cannot be the name of a folder")
             stamp = parse_utc(pieces[2])
             self._refuse_stranger(student, path)

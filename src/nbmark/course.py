@@ -130,6 +130,11 @@ class Assignment:
         for name in changed:
             if name not in known:
                 raise unknown("limit", name, f"graders/{self.name}/assignment.toml", known)
+            if type(changed[name]) not in (int, float) or changed[name] <= 0:
+                raise AssignmentError(
+                    f"graders/{self.name}/assignment.toml: {name} = {changed[name]!r}; "
+                    "a limit is a number above 0"
+                )
         return replace(Limits(), **changed)
 
     def digest(self) -> str:

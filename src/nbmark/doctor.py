@@ -6,14 +6,14 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from nbmark import sandboxes
 from nbmark.course import Course
-from nbmark.errors import InfrastructureError
+from nbmark.errors import AssignmentError, InfrastructureError
 from nbmark.limits import Limits
 
 IMPORT = re.compile(r"^(?:import|from) (\w+)", re.M)
@@ -40,7 +40,8 @@ class Finding:
 
 def examine(root: Path) -> list[Finding]:
     """Everything that grading in the course folder `root` needs."""
-    return [_python(), _bubblewrap(), *_namespaces(), _wall(), _course(root), _libraries(root)]
+    return [_python(), _bubblewrap(), *_namespaces(), _wall(), _course(root), _libraries(root),
+            *_limits(root)]  # fmt: skip
 
 
 def _python() -> Finding:
@@ -111,6 +112,25 @@ def _libraries(root: Path) -> Finding:
                         if one not in beside and find_spec(one) is None}  # fmt: skip
     return Finding("libraries", not missing, ", ".join(sorted(missing)) or "all there",
                    _unless(not missing, "install them beside nbmark with pip"))  # fmt: skip
+
+
+def _limits(root: Path) -> Iterator[Finding]:
+    """The limits of one submission, and what each assignment changes of them."""
+    standard = vars(Limits())
+    yield Finding("limits", True, _listed(standard))
+    course = Course(root)
+    for name in course.assignment_names:
+        try:
+            limits = vars(course.assignment(name).limits)
+        except AssignmentError as error:
+            yield Finding(f"limits of {name}", False, str(error), "mend the file")
+        else:
+            changed = {key: one for key, one in limits.items() if one != standard[key]}
+            yield Finding(f"limits of {name}", True, _listed(changed) or "as above")
+
+
+def _listed(limits: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {amount:g}" for name, amount in limits.items())
 
 
 def _unless(well: bool, remedy: str) -> str:

@@ -18,7 +18,7 @@ STYLES = {
     "failed": ("not passed", "✗", "#8a1c12", "#fdecea"),
     "raised": ("needs a look", "?", "#6b4e00", "#fff6dd"),
 }
-BOX = "border-left:4px solid {0};background:{1};color:#1a1a1a;padding:6px 10px;margin:4px 0"
+BOX = "border-left:4px solid {0};background-color:{1};color:#1a1a1a;padding:6px 10px;margin:4px 0"
 
 
 def autograded_notebook(graded: Graded, name: str) -> bytes:
@@ -82,6 +82,8 @@ def _notes(cell: RunCell) -> list[dict[str, Any]]:
     notes = [cell.note] if cell.note else []
     if cell.restored:
         notes.append("This cell was missing from your submission and was put back for grading.")
+    if cell.doubt:
+        notes.append(cell.doubt)
     return [{"output_type": "stream", "name": "stdout", "text": note + "\n"} for note in notes]
 
 

@@ -6,10 +6,12 @@ them or none.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import glob
 import re
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from nbgrader.api import (
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import AssignLatePenalties
 from nbgrader.utils import parse_utc
+from sqlalchemy.exc import SQLAlchemyError
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
@@ -82,7 +85,8 @@ class Registrar:
         pattern = re.compile(
             self._coursedir.format_path(
                 folder, "(?P<student>.+)", re.escape(assignment), escape=True
-            )
+            ),
+            re.DOTALL,  # a hostile name may hold a line break
         )
         paths = glob.glob(self._coursedir.format_path(folder, "*", glob.escape(assignment)))
         found = [match["student"] for path in paths if (match := pattern.fullmatch(path))]
@@ -201,8 +205,15 @@ class Registrar:
         if penalty is not None:
             notebook.late_submission_penalty = assigner._check_late_penalty(notebook, penalty)
 
-    def _open(self) -> Gradebook:
-        return Gradebook(self._coursedir.db_url, self._coursedir.course_id)
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[Gradebook]:
+        """nbgrader's gradebook; a file that is locked or broken is our own trouble."""
+        try:
+            with Gradebook(self._coursedir.db_url, self._coursedir.course_id) as gradebook:
+                yield gradebook
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            said = str(error).splitlines()[0]
+            raise InfrastructureError(f"the gradebook cannot be used: {said}") from error
 
     def _path(self, step: str, student: str, assignment: str) -> str:
         return str(self._coursedir.format_path(step, student, assignment))
@@ -252,7 +263,8 @@ def _write_grades(
     tasks = {cell.name for cell in notebook.notebook.task_cells}
     silent = {
         name for name, cell in cells.items()
-        if name not in tasks and (cell.restored or cell.source == released.get(name))
+        if name not in tasks and not cell.doubt
+        and (cell.restored or cell.source == released.get(name))
     }  # fmt: skip
     for grade in notebook.grades:
         if grade.name in tasks:
@@ -265,6 +277,7 @@ def _write_grades(
         grade.needs_manual_grade = (
             grade.manual_score is not None or grade.auto_score is None or unreadable
             or (score is not None and score.needs_look)
+            or (grade.name in cells and bool(cells[grade.name].doubt))
         )  # fmt: skip
     for comment in notebook.comments:
         comment.auto_comment = NO_RESPONSE if comment.name in silent else None

@@ -20,12 +20,13 @@ from nbmark.errors import InfrastructureError, SandboxUnavailable, unknown
 from nbmark.feedback import autograded_notebook
 from nbmark.gradebook import Registrar, parse_timestamp
 from nbmark.models import Graded
-from nbmark.safefiles import replaced_folder, write_atomic
+from nbmark.safefiles import replaced_folder, shown, write_atomic
 from nbmark.scoring import CellScore, scores
-from nbmark.submissions import Received, receive
+from nbmark.submissions import Received, is_student_id, receive
 from nbmark.verify import Case, ensure_verified
 
 EARLIER_CHECKS = "graded with earlier checks; --force grades anew"
+STRANGE = "the name of its folder under submitted/ cannot be a student's id; rename or remove it"
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,13 @@ def grade(
         ensure_verified(assignment, settings.sandbox, jobs=max(2, settings.jobs),
                         on_case=watcher.verifying)  # fmt: skip
         desk = _Desk(assignment, registrar, settings, assignment.digest())
-        received = {student: desk.receive(student) for student in chosen}
+        strange = {student for student in chosen if not is_student_id(student)}
+        received = {student: desk.receive(student) for student in chosen if student not in strange}
         due = {who: one for who, one in received.items() if settings.force or desk.is_due(one)}
         watcher.begin(len(due), len(received) - len(due))
         rows = [desk.row_of_record(who) for who in received.keys() - due.keys()]
         rows += desk.grade_all(due, processes, watcher)
+        rows += [Row(shown(who), "not graded", trouble=STRANGE) for who in strange]
     return sorted(rows, key=lambda row: row.student)
 
 
@@ -154,15 +157,22 @@ class _Desk:
         self, due: dict[str, Received], processes: CheckPool, watcher: Watcher
     ) -> list[Row]:
         """Run side by side, write one after the other as they end."""
-        rows = []
+        rows: list[Row] = []
         with processes.threads() as threads:
             waiting: dict[Future[Graded], Received] = {
                 threads.submit(processes.grade, one.submission): one for one in due.values()
             }
             while waiting:
                 for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    rows.append(self._conclude(future, waiting.pop(future)))
-                    watcher.finished(rows[-1])
+                    received = waiting.pop(future)
+                    try:
+                        row = self._conclude(future, received)
+                    except SandboxUnavailable as error:
+                        if not any(one.outcome == "graded" for one in rows):
+                            raise  # no other submission would fare better
+                        row = Row(received.submission.student, "not graded", trouble=str(error))
+                    rows.append(row)
+                    watcher.finished(row)
         return rows
 
     def _conclude(self, future: Future[Graded], received: Received) -> Row:
@@ -172,7 +182,7 @@ class _Desk:
             points = scores(graded, self._cells)
             self._write(graded, points, received)
         except SandboxUnavailable:
-            raise  # no other submission would fare better
+            raise
         except (InfrastructureError, OSError) as error:
             return Row(student, "not graded", trouble=str(error))
         return Row(student, "graded", graded, points)

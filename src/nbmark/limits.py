@@ -11,16 +11,17 @@ class Limits:
 
     Parameters
     ----------
-    cell_timeout_s
-        Wall time of one cell; the cell is interrupted and the rest of the notebook still runs.
+    cell_timeout_s, cell_cpu_s
+        Wall time of one cell, and CPU time of all its processes and threads together; the cell is
+        stopped and the rest of the notebook still runs.
     question_timeout_s
         Wall time of one question of a check.
     submission_timeout_s, cpu_s
         Wall time and CPU time of the whole submission, after which it is stopped.
     memory_mib
         Memory of all its processes together, shared memory included.
-    disk_mib
-        Size of its work directory, and of ``/tmp``.
+    disk_mib, files
+        Size of its work directory, of ``/tmp`` and of ``/dev/shm``, each; number of files in all.
     processes, open_files
         Processes and threads together; open files of each process.
     cell_output_kib, answer_kib
@@ -28,11 +29,13 @@ class Limits:
     """
 
     cell_timeout_s: float = 30.0
+    cell_cpu_s: float = 120.0
     question_timeout_s: float = 10.0
     submission_timeout_s: float = 600.0
     cpu_s: float = 600.0
     memory_mib: int = 2048
     disk_mib: int = 256
+    files: int = 20_000
     processes: int = 256
     open_files: int = 512
     cell_output_kib: int = 1024

@@ -63,6 +63,8 @@ class Submission:
         SHA-256 of the files, hexadecimal.
     seed
         Decides the hidden inputs; secret.
+    refused
+        Notebook name → why its file was not read, where `notebooks` has None.
     asks
         Whether checks put their questions; `verify` also runs the reference without them.
     """
@@ -71,6 +73,7 @@ class Submission:
     notebooks: Mapping[str, bytes | None]
     digest: str
     seed: bytes
+    refused: Mapping[str, str] = field(default_factory=dict)
     asks: bool = True
 
 
@@ -94,7 +97,8 @@ class Surroundings:
 class RunCell:
     """A cell of the graded notebook and what running it came to (see `CellRun`).
 
-    `outputs` are cleaned. `status` is ``""`` for a cell that is no code.
+    `outputs` are cleaned. `status` is ``""`` for a cell that is no code. `doubt` says why a person
+    must look at a grade cell, `note` what befell the cell, both for the student to read.
     """
 
     kind: str
@@ -106,6 +110,7 @@ class RunCell:
     outputs: list[Any] = field(default_factory=list)
     execution_count: int | None = None
     note: str = ""
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,3 +168,13 @@ class Graded:
     def results_at(self, cell: str) -> Sequence[CheckResult]:
         """The results of the checks that stand at a grade cell, in order."""
         return [one for one in self.results if one.check.cell == cell]
+
+    @property
+    def doubts(self) -> dict[str, str]:
+        """Grade id → why a person must look at what the cell came to."""
+        return {
+            str(cell.nbgrader.get("grade_id", "")): cell.doubt
+            for cells in self.notebooks.values()
+            for cell in cells
+            if cell.doubt
+        }

@@ -1,4 +1,4 @@
-"""Notebooks as lists of cells: reading a hostile one, restoring its locked cells, writing one.
+"""Notebooks as lists of cells: reading a hostile one, and writing one.
 
 Of a submitted notebook only cell types, sources, grade ids and attached pictures are kept; saved
 outputs and all other metadata are the student's word and are dropped.
@@ -10,7 +10,7 @@ import base64
 import binascii
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from nbmark.errors import SubmissionError
@@ -19,7 +19,6 @@ CELL_TYPES = ("code", "markdown", "raw")
 PICTURES = ("image/png", "image/jpeg")
 MAX_CELLS = 2000
 MAX_SOURCE_CHARS = 1_000_000
-MISSING = "This cell (id: {}) was missing from the submission and was put back."
 
 
 class NotebookUnreadable(SubmissionError):
@@ -38,6 +37,8 @@ class Cell:
         File name → MIME type → base64 text; pictures in markdown cells.
     restored
         True if the cell was missing from the submission.
+    doubt
+        Why a person must look at what this grade cell came to, empty if nobody must.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Cell:
     nbgrader: Mapping[str, Any] = field(default_factory=dict)
     attachments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     restored: bool = False
+    doubt: str = ""
 
     @property
     def grade_id(self) -> str:
@@ -97,31 +99,6 @@ def read_notebook(data: bytes) -> list[Cell]:
     return [_cell(one) for one in cells if isinstance(one, dict)]
 
 
-def restore(submitted: Sequence[Cell], source: Sequence[Cell]) -> list[Cell]:
-    """The submitted cells with everything locked as the instructor wrote it.
-
-    A cell keeps its place; a locked or graded cell that was deleted comes back after the cell that
-    precedes it in `source`. Of two cells with one grade id the last is taken for the real one, as
-    nbgrader does.
-    """
-    known = {cell.grade_id: cell for cell in source if cell.grade_id}
-    last = {cell.grade_id: index for index, cell in enumerate(submitted) if cell.grade_id in known}
-    cells = [
-        _as_in_source(cell, known[cell.grade_id])
-        if last.get(cell.grade_id) == index
-        else replace(cell, nbgrader={})
-        for index, cell in enumerate(submitted)
-    ]
-    before = ""
-    for grade_id, cell in known.items():
-        if grade_id not in last and (cell.is_locked or cell.is_grade):
-            cells.insert(_index_after(cells, before), _put_back(cell))
-        elif grade_id not in last:
-            continue
-        before = grade_id
-    return cells
-
-
 def write_notebook(
     cells: Iterable[Cell], outputs: Mapping[int, Sequence[Any]], counts: Mapping[int, int | None]
 ) -> bytes:
@@ -158,24 +135,6 @@ def _cell(value: Mapping[str, Any]) -> Cell:
         nbgrader=nbgrader if isinstance(nbgrader, dict) else {},
         attachments=_pictures(value.get("attachments")),
     )
-
-
-def _as_in_source(cell: Cell, source: Cell) -> Cell:
-    text = source.source if source.is_locked else cell.source
-    return replace(cell, kind=source.kind, source=text, nbgrader=source.nbgrader)
-
-
-def _put_back(cell: Cell) -> Cell:
-    note = MISSING.format(cell.grade_id)
-    if cell.is_solution:  # the instructor's text may hold a solution or a marking scheme
-        return replace(cell, source=f"*{note}*" if cell.kind == "markdown" else f"# {note}",
-                       restored=True)  # fmt: skip
-    return replace(cell, restored=True)
-
-
-def _index_after(cells: Sequence[Cell], grade_id: str) -> int:
-    places = [index for index, cell in enumerate(cells) if cell.grade_id == grade_id]
-    return places[0] + 1 if grade_id and places else 0
 
 
 def _pictures(value: Any) -> dict[str, dict[str, str]]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nbmark.notebooks import PICTURES, is_base64
+from nbmark.safetext import harmless_math
 
 MAX_TEXT = 100_000
 MAX_OUTPUTS = 200
@@ -53,6 +54,8 @@ def _clean_one(output: Any) -> dict[str, Any] | None:
 
 def _data(data: Mapping[Any, Any]) -> dict[str, str]:
     found = {mime: _text(data[mime]) for mime in TEXT_TYPES if mime in data}
+    if "text/latex" in found:
+        found["text/latex"] = harmless_math(found["text/latex"])
     found.update({mime: data[mime] for mime in PICTURES if is_base64(data.get(mime))})
     return found
 

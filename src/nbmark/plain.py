@@ -19,6 +19,8 @@ import numpy as np
 from nbmark.errors import SubmissionError
 
 DTYPES = frozenset("?bBhHiIlLqQefdFD")
+# The little-endian form of each: the only texts that name a dtype here.
+DTYPE_OF = {one.str: one for one in (np.dtype(char).newbyteorder("<") for char in DTYPES)}
 MAX_DEPTH = 64
 
 
@@ -109,8 +111,14 @@ def decode(value: Any, depth: int = 0) -> Any:
     ((kind, body),) = value.items()
     try:
         return _DECODERS[kind](body, depth + 1)
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError, binascii.Error):
+    except _MALFORMED:
         raise UnreadableAnswer("the value could not be read") from None
+
+
+_MALFORMED = (
+    KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError, RecursionError,
+    binascii.Error,
+)  # fmt: skip
 
 
 def _encode_array(value: np.ndarray[Any, Any] | np.generic) -> dict[str, Any]:
@@ -125,9 +133,7 @@ def _encode_array(value: np.ndarray[Any, Any] | np.generic) -> dict[str, Any]:
 
 
 def _decode_array(body: Mapping[str, Any]) -> np.ndarray[Any, Any]:
-    dtype = np.dtype(str(body["dtype"]))
-    if dtype.char not in DTYPES or dtype.itemsize == 0:
-        raise ValueError(dtype)
+    dtype = DTYPE_OF[body["dtype"]]
     shape = tuple(body.get("shape", ()))
     if not all(type(one) is int and one >= 0 for one in shape) or len(shape) > 8:
         raise ValueError(shape)

@@ -11,10 +11,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
+from rich.text import Text
 
 from nbmark.doctor import Finding
 from nbmark.feedback import diagnosis
 from nbmark.grading import Row, Watcher
+from nbmark.safetext import one_line
 from nbmark.verify import Case
 
 
@@ -57,7 +59,7 @@ class Progress(Watcher):
         self._done += 1
         self._failed += row.outcome == "not graded"
         self._bar.update(self._task, completed=self._done, note=self._rate())
-        what = row.trouble or f"{row.earned:g} points"
+        what = one_line(row.trouble, 500) or f"{row.earned:g} points"
         self._line(f"{self._count()}: {row.student}: {what}")
 
     def _count(self) -> str:
@@ -85,7 +87,7 @@ def print_rows(assignment: str, rows: Sequence[Row]) -> None:
     for row in rows:
         points = [f"{row.scores[task].earned:g}" if task in row.scores else "–" for task in tasks]
         total = f"{row.earned:g}" if row.scores else "–"
-        table.add_row(row.student, *points, total, _gist(row))
+        table.add_row(Text(row.student), *points, total, Text(one_line(_gist(row), 500)))
     console = Console()
     if not console.is_terminal:
         console = Console(width=180)
@@ -105,7 +107,7 @@ def print_cases(assignment: str, cases: Sequence[Case]) -> None:
     """A table of the cases of ``nbmark verify``."""
     table = Table("case", "what it shows", "as expected", title=assignment, title_justify="left")
     for case in cases:
-        table.add_row(case.name, case.title, "yes" if case.as_expected else "NO")
+        table.add_row(Text(case.name), Text(case.title), "yes" if case.as_expected else "NO")
     Console().print(table)
 
 
@@ -113,7 +115,7 @@ def print_findings(findings: Sequence[Finding]) -> None:
     """A table of what ``nbmark doctor`` looked at, and the remedies."""
     table = Table("looked at", "well", "found", "what to do")
     for one in findings:
-        table.add_row(one.subject, "yes" if one.well else "NO", one.found, one.remedy)
+        table.add_row(one.subject, "yes" if one.well else "NO", Text(one.found), Text(one.remedy))
     Console().print(table)
 
 

@@ -1,13 +1,16 @@
 """Runs one submission's notebooks, a cell at a time, only as far as somebody asks.
 
 Checks pull: `Run.advance_to` runs a notebook up to a grade cell, then `Run.ask` puts questions to
-the state as it is right after that cell. What was earned before a kernel died stays earned.
+the state as it is right after that cell. What was earned before a kernel died stays earned, and a
+fresh one goes on without the cell that ended it.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
+from nbmark import troubles
 from nbmark.errors import CheckFailed
 from nbmark.limits import Limits
 from nbmark.models import Asked, RunCell, Surroundings
@@ -17,13 +20,8 @@ from nbmark.sandboxes.session import CellRun, Session
 
 OpenSession = Callable[[], Session]
 
-ENDED = {
-    "memory": "The notebook used more memory than is allowed and was stopped",
-    "cpu": "The notebook used more computing time than is allowed and was stopped",
-    "time": "The notebook took longer than is allowed and was stopped",
-    "died": "The kernel stopped: something ended the whole Python process",
-    "garbage": "The notebook's process stopped answering sensibly and was ended",
-}
+# A notebook whose process ends is run again without the culprit: at most so often.
+MAX_FRESH_PROCESSES = 3
 
 
 class Run:
@@ -99,7 +97,11 @@ class Run:
 
 
 class NotebookRun:
-    """One notebook and its session; cells run in order and once."""
+    """One notebook; its cells run in order and once.
+
+    Where a cell ends the process, a fresh one runs the cells before it again, and those after it.
+    Time limits hold for all processes together.
+    """
 
     def __init__(
         self, cells: Sequence[Cell], limits: Limits, open_session: OpenSession,
@@ -107,28 +109,38 @@ class NotebookRun:
     ) -> None:  # fmt: skip
         self.cells = list(cells)
         self._limits = limits
-        self._surroundings: Surroundings | None = surroundings
+        self._open_session = open_session
+        self._surroundings = surroundings
         self._next = 0
         self._runs: dict[int, CellRun] = {}
-        self._stopped_in: int | None = None
+        self._notes: dict[int, str] = {}  # what befell a cell
+        self._left_out: set[int] = set()  # cells that ended their process
+        self._lost = ""  # why nothing runs any more
+        self._fresh_processes = 0
+        self._began: float | None = None
+        self._cpu_used_s = 0.0
         self._session = open_session()
 
     def advance_to(self, grade_id: str) -> None:
         target = next(i for i, cell in enumerate(self.cells) if cell.grade_id == grade_id)
         self._run_until(target)
         run = self._runs[target]
-        if run.status in ("not run", "died"):
-            raise CheckFailed(self._why_stopped())
+        if target in self._left_out or run.status == "not run":
+            raise CheckFailed(self._notes[target])
         if run.status == "timeout":
-            raise CheckFailed(self._too_long(target))
+            raise CheckFailed(troubles.too_long(self._place(target), self._limits))
         if run.status == "error":
-            raise CheckFailed(f"The visible test of this task failed: {_said(run)}")
+            said = f"The visible test of this task failed: {troubles.said(run)}"
+            raise CheckFailed(self._trouble_of_task(target) or said)
 
     def ask(self, question: str) -> str:
+        if self._lost:
+            raise CheckFailed(self._lost)
         answer = self._session.ask(question)
         if answer is None:
-            self._stopped_in = self._stopped_in or self._next
-            raise CheckFailed(self._why_stopped())
+            where = f"Working out your answer to {self._place(self._next - 1)}"
+            self._notes[self._next - 1] = self._replace_session(where, self._next)
+            raise CheckFailed(self._notes[self._next - 1])
         if not answer:
             limit = self._limits.question_timeout_s
             raise CheckFailed(f"Working out your answer took longer than {limit:g} seconds.")
@@ -137,10 +149,17 @@ class NotebookRun:
     def last_trouble(self) -> str:
         for index in sorted(self._runs, reverse=True):
             run = self._runs[index]
-            if run.status == "timeout":
-                return self._too_long(index)
+            if index in self._notes:
+                return self._notes[index]
             if run.status == "error":
-                return f"Cell {index + 1} of the notebook ended in an error: {_said(run)}"
+                return f"{self._place(index)} ended in an error: {troubles.said(run)}"
+        return ""
+
+    def _trouble_of_task(self, target: int) -> str:
+        """What befell a cell between the last grade cell and this one."""
+        for index in range(target - 1, -1, -1):
+            if index in self._notes or self.cells[index].is_grade:
+                return self._notes.get(index, "")
         return ""
 
     def finish(self) -> list[RunCell]:
@@ -151,50 +170,71 @@ class NotebookRun:
         self._session.close()
 
     def _run_until(self, target: int) -> None:
-        if self._surroundings:
-            self._session.furnish(
-                self._surroundings.files, {"JUPYTERHUB_USER": self._surroundings.student}
-            )
-            self._surroundings = None
+        if self._began is None:
+            self._began = time.monotonic()
+            self._furnish()
         while self._next <= target:
             cell, index = self.cells[self._next], self._next
             if cell.kind == "code":
-                self._runs[index] = self._session.run_cell(cell.source, self._limits.cell_timeout_s)
-                if self._session.ended and self._stopped_in is None:
-                    self._stopped_in = index
+                self._runs[index] = run = self._run_cell(index)
+                if run.status == "not run":
+                    self._notes[index] = self._lost
+                elif self._session.ended:
+                    self._leave_out(index)
+                elif run.status == "timeout":
+                    self._notes[index] = troubles.too_long(self._place(index), self._limits)
             self._next += 1
 
-    def _why_stopped(self) -> str:
-        where = f"cell {(self._stopped_in or 0) + 1} of the notebook"
-        reason = ENDED.get(self._session.ended or "", ENDED["died"])
-        return f"{reason}, in {where}. Tasks after that could not be looked at."
+    def _run_cell(self, index: int) -> CellRun:
+        if self._lost:
+            return CellRun("not run")
+        return self._session.run_cell(self.cells[index].source, self._limits.cell_timeout_s)
 
-    def _too_long(self, index: int) -> str:
-        limit = self._limits.cell_timeout_s
-        return (
-            f"Cell {index + 1} of the notebook ran longer than {limit:g} seconds and was stopped."
+    def _furnish(self) -> None:
+        self._session.furnish(
+            self._surroundings.files, {"JUPYTERHUB_USER": self._surroundings.student}
         )
+
+    def _leave_out(self, culprit: int) -> None:
+        self._left_out.add(culprit)
+        self._notes[culprit] = self._replace_session(self._place(culprit), culprit)
+
+    def _replace_session(self, where: str, before: int) -> str:
+        """Bring a fresh process into the state before a cell, if there may be one; what to say."""
+        reason, left = self._session.ended, self._budget_left()
+        if left is None or self._fresh_processes == MAX_FRESH_PROCESSES:
+            self._lost = troubles.ended(where, reason, self._limits, went_on=False)
+            return self._lost
+        self._fresh_processes += 1
+        self._session.close()
+        self._session = self._open_session()
+        self._session.allow(*left)
+        self._furnish()
+        for index in sorted(self._runs.keys() - self._left_out):
+            if index < before and not self._lost:
+                self._run_cell(index)
+                if self._session.ended:  # this time
+                    self._leave_out(index)
+        return troubles.ended(where, reason, self._limits, went_on=not self._lost)
+
+    def _budget_left(self) -> tuple[float, float] | None:
+        """Wall and CPU time in seconds that a fresh process may use, None if too little is left."""
+        self._cpu_used_s += self._session.cpu_used_s
+        elapsed_s = time.monotonic() - (self._began or time.monotonic())
+        wall_s = self._limits.submission_timeout_s - elapsed_s
+        cpu_s = self._limits.cpu_s - self._cpu_used_s
+        return (wall_s, cpu_s) if wall_s > 1 and cpu_s > 1 else None
+
+    def _place(self, index: int) -> str:
+        return troubles.place(self.cells, index)
 
     def _written(self, index: int, cell: Cell) -> RunCell:
         run = self._runs.get(index)
-        note = ""
-        if run and run.status == "timeout":
-            note = self._too_long(index)
-        elif run and run.status in ("died", "not run"):
-            note = self._why_stopped()
         return RunCell(
             kind=cell.kind, source=cell.source, nbgrader=dict(cell.nbgrader),
             attachments={name: dict(one) for name, one in cell.attachments.items()},
             restored=cell.restored, status=run.status if run else "",
             outputs=clean(run.outputs, truncated=run.truncated) if run else [],
-            execution_count=run.execution_count if run else None, note=note,
+            execution_count=run.execution_count if run else None,
+            note=self._notes.get(index, ""), doubt=cell.doubt,
         )  # fmt: skip
-
-
-def _said(run: CellRun) -> str:
-    """What an exception said: an assertion's message is written for students, so it goes first."""
-    if run.error_name == "AssertionError" and run.error_message:
-        return run.error_message
-    if run.error_name == "NotImplementedError":  # what nbgrader leaves where a solution stood
-        return "put your own code in place of 'raise NotImplementedError()'."
-    return f"{run.error_name}: {run.error_message}".rstrip(": ")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nbmark.errors import SubmissionError
+from nbmark.safetext import one_line
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -137,9 +138,8 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
 
 
 def shown(name: str) -> str:
-    """A file name fit for a message: one line, at most 100 characters."""
-    text = name.encode("unicode_escape", "replace").decode()
-    return text if len(text) <= 100 else text[:99] + "…"
+    """A file name fit for a message: one line, at most 100 characters, quotes and all."""
+    return one_line(name.encode("unicode_escape", "replace").decode(), 100)
 
 
 @contextlib.contextmanager

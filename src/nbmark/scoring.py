@@ -36,6 +36,7 @@ def scores(graded: Graded, cells: Mapping[str, float]) -> dict[str, CellScore]:
     """
     found = {}
     look = bool(graded.unreadable)
+    doubtful = graded.doubts.keys()
     for grade_id, possible in cells.items():
         results = graded.results_at(grade_id)
         if not results:
@@ -43,7 +44,9 @@ def scores(graded: Graded, cells: Mapping[str, float]) -> dict[str, CellScore]:
                 f"no check of cell '{grade_id}' ran on the submission of '{graded.student}'"
             )
         raised = any(one.outcome == "raised" for one in results)
-        found[grade_id] = CellScore(earned_by(results), possible, raised or look)
+        found[grade_id] = CellScore(
+            earned_by(results), possible, raised or look or grade_id in doubtful
+        )
     return found
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from nbmark.errors import CheckFailed
 from nbmark.plain import Opaque, UnreadableAnswer, decode, parse
 from nbmark.questions import Expr, as_expr, canonical, mapped, name, probed, text_of, tree_of
+from nbmark.safetext import one_line
 
 Mistakes = Iterable[tuple[Any, str]]
 WRONG_SHAPE = "{} should hold {}, but its shape is {}."
@@ -179,14 +180,14 @@ def fail(says: str, own: str = "") -> NoReturn:
 def shown(value: Any) -> str:
     """A student's own value as short text."""
     if isinstance(value, Opaque):
-        return str(value)
+        return one_line(str(value), 200)
     if isinstance(value, float | np.floating):
         return f"{value:.10g}"
     if isinstance(value, np.ndarray):
         text = np.array2string(value, precision=6, threshold=8, edgeitems=3, separator=", ")
     else:
         text = repr(value)
-    return text if len(text) <= 200 else text[:197] + "…"
+    return one_line(text, 200)
 
 
 def _explain(error: Any, shown: str, trouble: str) -> NoReturn:
@@ -194,11 +195,11 @@ def _explain(error: Any, shown: str, trouble: str) -> NoReturn:
     if kind == "missing-name":
         hint = trouble or "Is it spelt exactly like that?"
         raise CheckFailed(
-            f"Your notebook has no variable or function called {str(error.get('name'))[:80]} at "
-            f"this point. {hint}"
+            "Your notebook has no variable or function called "
+            f"{one_line(str(error.get('name')), 80)} at this point. {hint}"
         )
     if kind == "raised":
-        said = f"{error.get('type')}: {error.get('message')}"[:300].rstrip(": ")
+        said = one_line(f"{error.get('type')}: {error.get('message')}".rstrip(": "), 300)
         raise CheckFailed(f"{shown} ended in an error: {said}")
     if kind == "interrupted":
         raise CheckFailed(f"{shown} took too long and was stopped.")

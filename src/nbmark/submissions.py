@@ -5,16 +5,23 @@ from __future__ import annotations
 import datetime
 import hashlib
 import hmac
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from nbmark.course import Assignment
 from nbmark.models import Submission
-from nbmark.safefiles import UnsafeFile, read_regular
+from nbmark.safefiles import Caps, UnsafeFile, read_regular, shown, walk_regular
 
 MAX_NOTEBOOK_BYTES = 50_000_000
 MAX_NOTE_BYTES = 1000
+ABSENT = "The submission has no notebook called {}.ipynb. Was it renamed?{}"
+REFUSED = (
+    "The file of this notebook was not opened: {}. "
+    "Clear large outputs, and hand in the file itself."
+)
+STUDENT_ID = re.compile(r"[A-Za-z0-9_@][A-Za-z0-9_.@+-]{0,127}")
 
 
 @dataclass(frozen=True)
@@ -38,10 +45,16 @@ def receive(
     assignment: Assignment, student: str, folder: Path, secret: bytes,
     parse_timestamp: Callable[[str], datetime.datetime | None],
 ) -> Received:  # fmt: skip
-    """The submission that lies in `folder`; one that is no plain file counts as absent."""
-    notebooks = {
-        name: _read(folder, f"{name}.ipynb", MAX_NOTEBOOK_BYTES) for name in assignment.notebooks
-    }
+    """The submission that lies in `folder`; what is no plain file of bearable size is not read."""
+    notebooks: dict[str, bytes | None] = {}
+    refused: dict[str, str] = {}
+    for name in assignment.notebooks:
+        try:
+            notebooks[name] = read_regular(folder, f"{name}.ipynb", max_bytes=MAX_NOTEBOOK_BYTES)
+        except (FileNotFoundError, NotADirectoryError):
+            notebooks[name], refused[name] = None, ABSENT.format(name, _others(folder))
+        except (UnsafeFile, OSError) as error:
+            notebooks[name], refused[name] = None, REFUSED.format(error)
     notes = {
         name: data
         for name in ("timestamp.txt", "submission_secret.txt")
@@ -51,16 +64,31 @@ def receive(
     digest = _digest(notebooks, stamp)
     seed = hmac.digest(secret, f"{assignment.name}\0{digest}".encode(), "sha256")
     return Received(
-        Submission(student, notebooks, digest, seed),
+        Submission(student, notebooks, digest, seed, refused),
         parse_timestamp(stamp) if stamp else None,
         notes,
     )
 
 
+def is_student_id(name: str) -> bool:
+    """Whether a folder's name can be a student's id: no separators, spaces or look-alikes."""
+    return STUDENT_ID.fullmatch(name) is not None
+
+
+def _others(folder: Path) -> str:
+    """The other notebooks that lie there, as a hint."""
+    try:
+        found, _ = walk_regular(folder, Caps())
+    except (UnsafeFile, OSError):
+        return ""
+    names = [shown(one.name) for one in found if one.name.endswith(".ipynb")]
+    return f" (found: {', '.join(names[:5])})" if names else ""
+
+
 def _read(folder: Path, name: str, max_bytes: int) -> bytes | None:
     try:
         return read_regular(folder, name, max_bytes=max_bytes)
-    except (FileNotFoundError, UnsafeFile):
+    except (UnsafeFile, OSError):
         return None
 
 

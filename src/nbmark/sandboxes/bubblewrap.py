@@ -18,6 +18,7 @@ from nbmark.sandboxes.session import Command
 INSIDE = Path(__file__).parent.parent / "inside"
 # Where the Python environment and the driver stand inside the wall.
 ENVIRONMENT, PROGRAM = "/opt/python", "/opt/nbmark"
+WRITABLE = ("/work", "/tmp", "/dev/shm")  # each a tmpfs of the sandbox's own
 SYSTEM = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/alternatives", "/etc/fonts",
           "/etc/ld.so.cache", "/etc/localtime", "/etc/ssl/certs", "/etc/mime.types"]  # fmt: skip
 # An id that belongs to nobody: root's grading steps down to it before anything is built.
@@ -61,7 +62,7 @@ def command(limits: Limits) -> Command:
         outer = []
         inner += _bind({str(outside): inside for outside, inside in private.items()})
     inner += ["--remount-ro", "/", "--", f"{ENVIRONMENT}/bin/python", "-I", f"{PROGRAM}/driver.py"]
-    return Command([*outer, *inner], environment, REMEDY, (filter_fd, fonts_fd))
+    return Command([*outer, *inner], environment, REMEDY, (filter_fd, fonts_fd), WRITABLE)
 
 
 @functools.cache
@@ -82,11 +83,12 @@ def _wall(bwrap: str, limits: Limits, filter_fd: int, fonts_fd: int) -> list[str
     }  # fmt: skip
     arguments = [
         bwrap, "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent",
+        "--as-pid-1",
         "--new-session", "--cap-drop", "ALL", "--uid", "1000", "--gid", "1000",
         "--hostname", "sandbox", "--clearenv", "--seccomp", str(filter_fd),
-        "--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", "/dev/shm",
-        "--remount-ro", "/dev", "--size", size, "--tmpfs", "/tmp", "--size", size,
-        "--tmpfs", "/work", "--chdir", "/work",
+        "--proc", "/proc", "--dev", "/dev",
+        *(part for folder in WRITABLE for part in ("--size", size, "--tmpfs", folder)),
+        "--remount-ro", "/dev", "--chdir", "/work",
         "--file", str(fonts_fd), f"/tmp/matplotlib/{_font_list()[0]}",
     ]  # fmt: skip
     for name, value in inside.items():

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from nbmark.errors import SandboxUnavailable
 from nbmark.limits import Limits
+from nbmark.safetext import one_line
 from nbmark.sandboxes.watchdog import Watchdog
 from nbmark.wire import Wire, WireClosed, WireGarbage, WireTimeout
 
@@ -25,16 +26,29 @@ START_TIMEOUT_S = 60.0
 # The driver interrupts an overlong cell itself and needs a moment for it; past this it is lost.
 MARGIN_S = 8.0
 MAX_FRAME_BYTES = 32 << 20
+MAX_COUNT = 1_000_000
+STATUSES = ("ok", "error", "timeout", "stuck", "died")
 
 
 @dataclass(frozen=True)
 class Command:
-    """How to start a driver: `arguments`, descriptors it inherits, and what to say if it fails."""
+    """How to start a driver.
+
+    Parameters
+    ----------
+    remedy
+        What to say if it fails.
+    pass_fds
+        Descriptors that it inherits.
+    own_folders
+        The folders inside that are file systems of its own.
+    """
 
     arguments: list[str]
     environment: dict[str, str]
     remedy: str
     pass_fds: tuple[int, ...] = ()
+    own_folders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,8 @@ class Session:
     Attributes
     ----------
     ended
-        None while it lives, else why it ended: ``died``, ``memory``, ``cpu``, ``time`` or
+        None while it lives, else why it ended: ``died``, ``memory``, ``cpu``, ``cell cpu``,
+        ``files``, ``time`` (of the submission), ``stuck`` (a cell would not be interrupted) or
         ``garbage`` (the process sent something that is no frame).
     """
 
@@ -76,13 +91,24 @@ class Session:
         self._stderr: IO[bytes] = tempfile.TemporaryFile()
         self._process = self._spawn(command)
         self._wire = Wire.to_process(self._process)
-        self._watchdog = Watchdog(self._process.pid, limits)
+        self._watchdog = Watchdog(self._process.pid, limits, command.own_folders)
+        self._wall_s = limits.submission_timeout_s
         self._stop_at = math.inf  # the clock starts with the first request
         self._remedy = command.remedy
         self._started = False
         # Sent now, awaited with the first request: the kernel starts while pytest collects.
         self._send("start", time.monotonic() + START_TIMEOUT_S, {
             "limits": limits.of_each_process(), "timeout_s": START_TIMEOUT_S})  # fmt: skip
+
+    def allow(self, wall_s: float, cpu_s: float) -> None:
+        """Before the first request: at most so much time, where other sessions used some of it."""
+        self._wall_s = wall_s
+        self._watchdog.allow(cpu_s)
+
+    @property
+    def cpu_used_s(self) -> float:
+        """CPU time of all its processes so far."""
+        return self._watchdog.cpu_used_s
 
     def furnish(self, files: Mapping[str, bytes], environment: Mapping[str, str]) -> None:
         """Put files into the working directory and set environment variables, before any cell."""
@@ -102,22 +128,23 @@ class Session:
         if self.ended:
             return CellRun("not run")
         began = time.monotonic()
-        reply = self._request("cell", timeout_s, {
-            "code": code, "timeout_s": timeout_s,
-            "max_output_bytes": self.limits.cell_output_kib << 10})  # fmt: skip
-        if reply is None or reply.get("status") not in ("ok", "error", "timeout", "died"):
+        with self._watchdog.cell():
+            reply = self._request("cell", timeout_s, {
+                "code": code, "timeout_s": timeout_s,
+                "max_output_bytes": self.limits.cell_output_kib << 10})  # fmt: skip
+        if reply is None or reply.get("status") not in STATUSES:
             self._end("died" if reply is None else "garbage")
             return CellRun("died", seconds=time.monotonic() - began)
-        if reply["status"] == "died":
-            self._end("died")
+        if reply["status"] in ("died", "stuck"):
+            self._end(reply["status"])
         outputs, count = reply.get("outputs"), reply.get("execution_count")
         return CellRun(
-            status=reply["status"],
+            status="timeout" if reply["status"] == "stuck" else reply["status"],
             outputs=outputs if isinstance(outputs, list) else [],
             truncated=bool(reply.get("truncated")),
-            execution_count=count if type(count) is int else None,
-            error_name=str(reply.get("error_name", ""))[:200],
-            error_message=str(reply.get("error_message", ""))[:500],
+            execution_count=count if type(count) is int and 0 <= count < MAX_COUNT else None,
+            error_name=one_line(str(reply.get("error_name", "")), 200),
+            error_message=one_line(str(reply.get("error_message", "")), 500),
             seconds=time.monotonic() - began,
         )
 
@@ -129,8 +156,8 @@ class Session:
         reply = self._request("ask", timeout_s, {
             "question": question, "timeout_s": timeout_s,
             "max_bytes": self.limits.answer_kib << 10})  # fmt: skip
-        if reply is None or reply.get("status") == "died":
-            self._end("died")
+        if reply is None or reply.get("status") in ("died", "stuck"):
+            self._end("died" if reply is None else reply["status"])
             return None
         answer = reply.get("answer")
         return answer if reply.get("status") == "ok" and isinstance(answer, str) else ""
@@ -167,8 +194,7 @@ class Session:
         """The driver's reply, or None if the session ended over it."""
         self._await_start()
         deadline = min(time.monotonic() + timeout_s + MARGIN_S, self._stop_at)
-        with self._watchdog.watching():
-            return self._receive(self._send(op, deadline, arguments), deadline)
+        return self._receive(self._send(op, deadline, arguments), deadline)
 
     def _await_start(self) -> None:
         if self._started:
@@ -180,7 +206,8 @@ class Session:
             self.close()
             raise SandboxUnavailable(f"the sandbox did not start ({said}); {self._remedy}")
         self._started = True
-        self._stop_at = time.monotonic() + self.limits.submission_timeout_s
+        self._stop_at = time.monotonic() + self._wall_s
+        self._watchdog.start()
 
     def _send(self, op: str, deadline: float, arguments: dict[str, Any]) -> str:
         self._expected = f"{self._nonce}-{next(self._ids)}"
@@ -212,4 +239,4 @@ class Session:
     def _last_words(self) -> str:
         self._stderr.seek(0)
         lines = self._stderr.read(4096).decode("utf-8", "replace").strip().splitlines()
-        return lines[-1][:300] if lines else ""
+        return one_line(lines[-1], 300) if lines else ""

@@ -1,0 +1,58 @@
+"""What befell a notebook while it ran, in words for its author."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from nbmark.limits import Limits
+from nbmark.notebooks import Cell
+from nbmark.sandboxes.session import CellRun
+
+HEADING = re.compile(r"^#{1,4}\s+(?:task\s+)?(\d+)\b", re.I | re.M)
+ENDED = {
+    "memory": "used more than {memory_mib} MiB of memory and was stopped",
+    "cpu": "was stopped because the notebook had used {cpu_s:g} s of computing time in all",
+    "cell cpu": "used more than {cell_cpu_s:g} s of computing time and was stopped: is there a "
+    "loop that never ends?",
+    "files": "made more than {files} files and was stopped",
+    "time": "was stopped because the notebook had run for {submission_timeout_s:g} s in all",
+    "stuck": "was stopped after {cell_timeout_s:g} s: is there a loop that never ends?",
+    "died": "ended the whole Python process",
+    "garbage": "made the Python process answer nonsense; it was ended",
+}
+ANEW = (
+    "It was left out, and the cells before it were run again in a fresh process, so that later "
+    "tasks still count."
+)
+LOST = "Tasks after that could not be looked at."
+
+
+def place(cells: Sequence[Cell], index: int) -> str:
+    """``Task 4 (cell 17)`` if a numbered heading stands above the cell, else ``Cell 17``."""
+    for cell in reversed(cells[: index + 1]):
+        found = HEADING.findall(cell.source) if cell.kind == "markdown" else []
+        if found:
+            return f"Task {found[-1][:9]} (cell {index + 1} of the notebook)"
+    return f"Cell {index + 1} of the notebook"
+
+
+def too_long(where: str, limits: Limits) -> str:
+    """What is said of a cell that was interrupted in time."""
+    return f"{where} {ENDED['stuck'].format(**vars(limits))}"
+
+
+def ended(where: str, reason: str | None, limits: Limits, *, went_on: bool) -> str:
+    """What is said of a cell, or of a question to it, that ended the whole process."""
+    what = ENDED.get(reason or "", ENDED["died"]).format(**vars(limits))
+    stop = "" if what.endswith("?") else "."
+    return f"{where} {what}{stop} {ANEW if went_on else LOST}"
+
+
+def said(run: CellRun) -> str:
+    """What an exception said: an assertion's message is written for students, so it goes first."""
+    if run.error_name == "AssertionError" and run.error_message:
+        return run.error_message
+    if run.error_name == "NotImplementedError":  # what nbgrader leaves where a solution stood
+        return "put your own code in place of 'raise NotImplementedError()'."
+    return f"{run.error_name}: {run.error_message}".rstrip(": ")

@@ -1,0 +1,2 @@
+def make(folder, notebook):
+    (folder / "target.ipynb" / "x").mkdir(parents=True)

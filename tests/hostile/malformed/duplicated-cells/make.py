@@ -1,0 +1,7 @@
+import json
+
+
+def make(folder, notebook):
+    cells = notebook["cells"]
+    notebook["cells"] = [one for one in cells for _ in range(2)]
+    (folder / "target.ipynb").write_bytes(json.dumps(notebook).encode())
