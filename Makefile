@@ -1,18 +1,20 @@
 # make demo     a class in all eight assignments, graded: tables, a feedback page, grades.csv
 # make test     style, types and all tests
 # make verify   try every assignment on its own answers; commit graders/*/verified.json
-# make bench    one submission: nbmark beside stock nbgrader
+# make hostile  every attack of tests/hostile/ in one grading: contained, leaked, left over
+# make bench    one submission: nbmark beside stock nbgrader; the same cheats on both
+# make torture  two hundred kills and two thousand made up notebooks (half an hour)
 # make release  the students' notebooks, made anew from source/
 # make lock     requirements.lock, made anew from pyproject.toml
 
-.PHONY: demo test verify bench release lock
+.PHONY: demo test verify hostile bench torture release lock
 BIN = .venv/bin
 ASSIGNMENTS = $(notdir $(patsubst %/,%,$(wildcard source/*/)))
 
 demo: .venv/ready
 	@$(BIN)/python demo/run.py
 
-test: .venv/ready
+test: .venv/ready .venv/browser
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -21,8 +23,16 @@ test: .venv/ready
 verify: .venv/ready
 	@$(BIN)/nbmark verify --all
 
+hostile: .venv/ready
+	@$(BIN)/python tests/hostile/suite.py
+
 bench: .venv/ready
 	@$(BIN)/python bench/one_submission.py
+	@$(BIN)/python bench/cheats.py
+
+torture: .venv/ready
+	@$(BIN)/python bench/kills.py
+	@$(BIN)/python bench/fuzz.py
 
 release: .venv/ready
 	@for one in $(ASSIGNMENTS); do $(BIN)/nbgrader generate_assignment $$one --force || exit 1; done
@@ -35,3 +45,6 @@ lock: .venv/ready
 
 .venv/ready: setup.sh requirements.lock pyproject.toml
 	@./setup.sh
+
+.venv/browser: .venv/ready
+	@./setup.sh browser

@@ -1,8 +1,25 @@
 #!/bin/sh
-# Sets up everything that the Makefile needs: bubblewrap, .venv/ and the locked packages.
-# Installs system packages with apt where that is allowed, else says in one line what to install.
+# Sets up everything that the Makefile needs: bubblewrap, .venv/ and the locked packages;
+# with the word "browser" the one that `make test` opens pages with.
 set -eu
 umask 022 # the sandbox runs as another user and must be able to read .venv
+
+# Installs system packages where that is allowed, else says in one line what to install.
+install() {
+    root=
+    [ "$(id -u)" = 0 ] || root='sudo -n'
+    if ! { $root apt-get update && $root apt-get install -y --no-install-recommends "$@"; } \
+        >/dev/null 2>&1; then
+        echo "setup: please install with 'sudo apt-get install $*', then run this again" >&2
+        exit 1
+    fi
+}
+
+if [ "${1:-}" = browser ]; then
+    command -v chromium >/dev/null || command -v google-chrome >/dev/null || install chromium
+    touch .venv/browser
+    exit 0
+fi
 
 python=
 for one in /usr/bin/python3.13 /usr/bin/python3.12 /usr/bin/python3.11 python3.13 python3.12 \
@@ -19,15 +36,8 @@ command -v bwrap >/dev/null || missing=bubblewrap
 if ! "$python" -c 'import ensurepip' 2>/dev/null; then
     missing="$missing python3-venv"
 fi
-if [ -n "$missing" ]; then
-    root=
-    [ "$(id -u)" = 0 ] || root='sudo -n'
-    if ! { $root apt-get update && $root apt-get install -y --no-install-recommends $missing; } \
-        >/dev/null 2>&1; then
-        echo "setup: please install with 'sudo apt-get install $missing', then run this again" >&2
-        exit 1
-    fi
-fi
+# shellcheck disable=SC2086 # several words
+[ -z "$missing" ] || install $missing
 
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/python -m pip install -q --require-hashes -r requirements.lock

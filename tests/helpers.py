@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 from nbmark.gradebook import Registrar, load_config
 from nbmark.notebooks import read_notebook, write_notebook
 
+SOURCE = Path(__file__).resolve().parent.parent / "src"
 STAMP = "2026-11-02 10:00:00.000000 UTC"
 
 
@@ -32,3 +36,24 @@ def hand_in_toy(course: Path, student: str, answer: str, written: str = "Because
 
 RIGHT = "a = 3.0\ndef f(x):\n    return 2 * x"
 HALF = "a = 4\ndef f(x):\n    return 2 * x"
+
+
+def as_ordinary_user(course: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """``nbmark`` run by an ordinary user; root becomes one, in a private view of the folders."""
+    python, source, folder = Path(sys.prefix), SOURCE, course
+    command = ["env"]
+    if os.geteuid() == 0:
+        subprocess.run(["chown", "-R", "12345:12345", str(course)], check=True)
+        mounts = " && ".join(
+            f"mkdir /mnt/{new} && mount --bind '{old}' /mnt/{new}"
+            for new, old in {"python": python, "source": source, "course": course}.items()
+        )
+        script = f'mount -t tmpfs -o mode=755 t /mnt && {mounts} && cd /mnt/course && exec "$@"'
+        command = ["unshare", "--mount", "sh", "-c", script, "sh", "setpriv", "--reuid=12345",
+                   "--regid=12345", "--clear-groups", "env"]  # fmt: skip
+        python, source, folder = Path("/mnt/python"), Path("/mnt/source"), Path("/mnt/course")
+    return subprocess.run(
+        [*command, f"HOME={folder}", f"PYTHONPATH={source}", "PYTHONDONTWRITEBYTECODE=1",
+         f"{python}/bin/python", "-m", "nbmark.cli", *arguments],
+        cwd=course, text=True, capture_output=True, check=False,
+    )  # fmt: skip

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from conftest import ROOT, run
-from helpers import RIGHT, dump, hand_in_toy
+from helpers import RIGHT, as_ordinary_user, dump, hand_in_toy
 from nbmark.errors import SandboxUnavailable
 from nbmark.limits import Limits
 from nbmark.questions import canonical, name, tree_of
@@ -237,27 +234,6 @@ def test_an_ordinary_user_grades_as_well(toy_course):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["students"][0]["points"] == 3
     assert dump(toy_course, "toy")[0]["notebooks"]["toy"]["grades"]["a"][0] == 3.0
-
-
-def as_ordinary_user(course: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """``nbmark`` run by an ordinary user; root becomes one, in a private view of the folders."""
-    python, source, folder = Path(sys.prefix), ROOT / "src", course
-    command = ["env"]
-    if os.geteuid() == 0:
-        subprocess.run(["chown", "-R", "12345:12345", str(course)], check=True)
-        mounts = " && ".join(
-            f"mkdir /mnt/{new} && mount --bind '{old}' /mnt/{new}"
-            for new, old in {"python": python, "source": source, "course": course}.items()
-        )
-        script = f'mount -t tmpfs -o mode=755 t /mnt && {mounts} && cd /mnt/course && exec "$@"'
-        command = ["unshare", "--mount", "sh", "-c", script, "sh", "setpriv", "--reuid=12345",
-                   "--regid=12345", "--clear-groups", "env"]  # fmt: skip
-        python, source, folder = Path("/mnt/python"), Path("/mnt/source"), Path("/mnt/course")
-    return subprocess.run(
-        [*command, f"HOME={folder}", f"PYTHONPATH={source}", "PYTHONDONTWRITEBYTECODE=1",
-         f"{python}/bin/python", "-m", "nbmark.cli", *arguments],
-        cwd=course, text=True, capture_output=True, check=False,
-    )  # fmt: skip
 
 
 DRAWS = {

@@ -150,7 +150,7 @@ def run(folder: Path, jobs: int, chosen: list[Case]) -> dict[str, Any]:
         rows, log = _grade(course, private, canary, jobs)
         leftovers = _leftovers(course, private, before, rows)
         for verdict in verdicts:
-            _judge(verdict, course, rows, canary)
+            judge(verdict, course, rows, canary)
         hits = listeners.hits
     return {
         "verdicts": verdicts, "honest": len(honest), "leftovers": leftovers,
@@ -214,7 +214,8 @@ def _grade(
     return rows, done.stdout + done.stderr
 
 
-def _judge(verdict: Verdict, course: Path, rows: Mapping[str, Any], canary: str) -> None:
+def judge(verdict: Verdict, course: Path, rows: Mapping[str, Any], canary: str) -> None:
+    """Compare what became of a case with what its folder says, and look for leaks."""
     case = verdict.case
     for student in verdict.students:
         row = rows.get(student.encode("unicode_escape").decode())

@@ -1,0 +1,81 @@
+"""The hostile suite in one grading: every case contained, nobody hurt, nothing left."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import suite
+from listeners import Listeners
+
+from conftest import ROOT
+from helpers import as_ordinary_user
+
+CASES = suite.cases()
+FAMILIES = {
+    "display", "kernel-tricks", "lying-answers", "malformed", "patched-libraries", "persistence",
+    "process-tricks", "reach", "resources",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def result() -> dict[str, Any]:
+    """What ``make hostile`` finds, as JSON."""
+    done = subprocess.run([sys.executable, str(ROOT / "tests" / "hostile" / "suite.py"), "--json"],
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.stdout, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_there_are_enough_cases_of_every_family():
+    counted = Counter(one.family for one in CASES)
+    assert set(counted) == FAMILIES
+    assert min(counted.values()) >= 5
+    assert len(CASES) >= 80
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.family}/{case.name}")
+def test_the_attack_is_contained(result, case):
+    verdict = next(
+        one for one in result["verdicts"]
+        if (one["case"]["family"], one["case"]["name"]) == (case.family, case.name)
+    )  # fmt: skip
+    assert verdict["leaked"] == []
+    assert verdict["wrongly_scored"] == []
+    assert verdict["contained"]
+
+
+def test_honest_students_between_attackers_have_their_points_and_their_files(result):
+    assert result["honest"] > 80
+    assert result["honest_hurt"] == []
+
+
+def test_no_process_mount_file_or_shared_memory_is_left(result):
+    assert result["leftovers"] == []
+
+
+def test_nothing_reached_a_listener_and_the_log_holds_no_canary(result):
+    assert result["reached_listeners"] == 0
+    assert not result["canary_in_log"]
+
+
+def test_the_wall_of_an_ordinary_user_holds_as_well(tmp_path):
+    course, canary = tmp_path / "course", "nbmark-canary-of-an-ordinary-user"
+    suite.make_course(course, canary, "target")
+    wanted = ("inodes", "shared-memory", "stops-the-driver", "inherited-descriptors", "ptrace")
+    chosen = [one for one in CASES if one.family == "reach" or one.name in wanted]
+    with Listeners(Path(tmp_path), canary) as listeners:
+        places = {"@COURSE@": str(course), "@CANARY@": canary[:14], **listeners.places}
+        verdicts, _ = suite.hand_in(course, chosen, places)
+        done = as_ordinary_user(course, "grade", "target", "--json", "--jobs", "4")
+        rows = {row["student"]: row for row in json.loads(done.stdout)["students"]}
+        for verdict in verdicts:
+            suite.judge(verdict, course, rows, canary)
+            assert verdict.contained, verdict
+        assert listeners.hits == 0

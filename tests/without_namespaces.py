@@ -1,0 +1,17 @@
+"""Runs a command as a container would that forbids namespaces: unshare and clone with flags fail."""
+
+import errno
+import os
+import sys
+
+import pyseccomp
+
+rules = pyseccomp.SyscallFilter(defaction=pyseccomp.ALLOW)
+refuse = pyseccomp.ERRNO(errno.EPERM)
+rules.add_rule(refuse, "unshare")
+rules.add_rule(refuse, "mount")
+rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")
+for flag in (1 << bit for bit in (17, 25, 26, 27, 28, 29, 30)):
+    rules.add_rule(refuse, "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, flag, flag))
+rules.load()
+os.execv(sys.argv[1], sys.argv[1:])  # noqa: S606
