@@ -236,6 +236,44 @@ def test_of_two_cells_with_one_grade_id_the_last_counts():
     assert [cell.source for cell in found] == ["x = 2"]
 
 
+TASKS = [
+    *SOURCE,
+    Cell("code", "y = 1", {"grade_id": "y-answer", "solution": True}),
+    Cell("code", "assert y", {"grade_id": "y", "grade": True, "locked": True, "points": 1}),
+    Cell("markdown", "why", {"grade_id": "w", "grade": True, "solution": True, "points": 1}),
+]
+
+
+def test_cells_that_lost_their_ids_are_known_by_text_and_place():
+    mine = [replace(cell, nbgrader={}, source=cell.source.replace("= 1", "= 2")) for cell in TASKS]
+    mine[2] = replace(mine[2], source="assert x, 'edited'")
+    found = restore(mine, TASKS)
+    assert [cell.grade_id for cell in found] == [cell.grade_id for cell in TASKS]
+    assert [cell.source for cell in found if cell.is_solution] == ["x = 2", "y = 2", "why"]
+    assert not any(cell.doubt or cell.restored for cell in found)
+
+
+@pytest.mark.parametrize("order", [[2, 0, 1, 3, 4, 5], [0, 2, 1, 3, 4, 5], [5, 4, 3, 2, 1, 0],
+                                   [0, 1, 3, 2, 4, 5], [4, 2, 0, 1, 3, 5]])  # fmt: skip
+def test_tests_stand_below_their_answers_wherever_a_student_put_them(order):
+    found = [cell.grade_id for cell in restore([TASKS[one] for one in order], TASKS)]
+    assert sorted(found) == sorted(cell.grade_id for cell in TASKS)
+    for task in ("x", "y"):
+        assert found.index(f"{task}-answer") < found.index(task)
+
+
+def test_an_answer_that_is_moved_up_stays_there():
+    found = restore([TASKS[one] for one in (0, 3, 1, 2, 4, 5)], TASKS)
+    assert [cell.grade_id for cell in found] == ["data", "y-answer", "x-answer", "x", "y", "w"]
+
+
+def test_an_answer_that_cannot_be_found_puts_its_task_in_doubt_and_no_other():
+    found = restore([TASKS[one] for one in (0, 1, 2, 4)], TASKS)
+    doubts = {cell.grade_id: cell.doubt for cell in found if cell.doubt}
+    assert doubts.keys() == {"y", "w"}
+    assert "'y-answer'" in doubts["y"]
+
+
 @pytest.mark.parametrize(
     "data",
     [b"", b"{", b"[]", b"{}", b'{"cells": 3}', b"\xff\xfe", b"[" * 100_000, b'{"worksheets": []}'],

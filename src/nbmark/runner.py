@@ -183,6 +183,8 @@ class NotebookRun:
                     self._leave_out(index)
                 elif run.status == "timeout":
                     self._notes[index] = troubles.too_long(self._place(index), self._limits)
+                elif hit := troubles.refused(self._place(index), run, self._limits):
+                    self._notes[index] = hit
             self._next += 1
 
     def _run_cell(self, index: int) -> CellRun:

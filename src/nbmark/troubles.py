@@ -21,6 +21,14 @@ ENDED = {
     "died": "ended the whole Python process",
     "garbage": "made the Python process answer nonsense; it was ended",
 }
+# What an exception says where a limit makes an ordinary call fail.
+REFUSED = {
+    "MemoryError": "asked for more than the {memory_mib} MiB of memory that are allowed",
+    "No space left on device": "wrote more than the {disk_mib} MiB that a folder may hold",
+    "Too many open files": "had more than {open_files} files open",
+    "can't start new thread": "started more than {processes} processes and threads",
+    "Resource temporarily unavailable": "started more than {processes} processes and threads",
+}
 ANEW = (
     "It was left out, and the cells before it were run again in a fresh process, so that later "
     "tasks still count."
@@ -40,6 +48,14 @@ def place(cells: Sequence[Cell], index: int) -> str:
 def too_long(where: str, limits: Limits) -> str:
     """What is said of a cell that was interrupted in time."""
     return f"{where} {ENDED['stuck'].format(**vars(limits))}"
+
+
+def refused(where: str, run: CellRun, limits: Limits) -> str:
+    """What is said of a cell that a limit made fail, empty if its error is another one."""
+    for sign, what in REFUSED.items():
+        if run.status == "error" and sign in f"{run.error_name} {run.error_message}":
+            return f"{where} {what.format(**vars(limits))}."
+    return ""
 
 
 def ended(where: str, reason: str | None, limits: Limits, *, went_on: bool) -> str:
