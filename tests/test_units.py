@@ -6,6 +6,7 @@ import json
 import os
 import struct
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
