@@ -71,10 +71,11 @@ def _match(submitted: Sequence[Cell], record: Sequence[Cell]) -> Matches:
         if number not in found and cell.is_locked:
             same = [one for one in unknown if submitted[one].source.strip() == cell.source.strip()]
             _take(found, unknown, number, same[:1])
-    for number, cell in enumerate(record):
-        if number not in found:
-            gap = [one for one in unknown if _lies_between(one, number, found)]
-            _take(found, unknown, number, _fitting(gap, cell, submitted))
+    for of_locked in (True, False):  # what is found first divides the gaps for the others
+        for number, cell in enumerate(record):
+            if number not in found and cell.is_locked == of_locked:
+                gap = [one for one in unknown if _lies_between(one, number, found)]
+                _take(found, unknown, number, _fitting(gap, cell, submitted))
     return found
 
 
