@@ -182,7 +182,7 @@ class _Desk:
             points = scores(graded, self._cells)
             self._write(graded, points, received)
         except SandboxUnavailable:
-            raise
+            raise  # perhaps nobody can be graded here
         except (InfrastructureError, OSError) as error:
             return Row(student, "not graded", trouble=str(error))
         return Row(student, "graded", graded, points)

@@ -103,19 +103,18 @@ class Watchdog:
             return "cpu"
         if self.cpu_used_s - self._cell_began_s > self._limits.cell_cpu_s:
             return "cell cpu"
-        if below and _files(below[-1].pid, self._own_folders) > self._limits.files:
-            return "files"
-        return None
+        return "files" if _files(below, self._own_folders) > self._limits.files else None
 
 
-def _files(pid: int, folders: Sequence[str]) -> int:
+def _files(processes: Sequence[psutil.Process], folders: Sequence[str]) -> int:
     """How many files stand in `folders`, as a process inside sees them."""
-    found = 0
-    for folder in folders:
-        with contextlib.suppress(OSError):  # the process has ended, or another wall is around it
-            system = os.statvfs(f"/proc/{pid}/root{folder}")
-            found += system.f_files - system.f_ffree
-    return found
+    for process in processes:
+        try:
+            found = [os.statvfs(f"/proc/{process.pid}/root{folder}") for folder in folders]
+        except OSError:  # it has ended, or does not let itself be looked at
+            continue
+        return sum(one.f_files - one.f_ffree for one in found)
+    return 0
 
 
 def _of(process: psutil.Process, measure: Measure) -> float:
