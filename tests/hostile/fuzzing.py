@@ -123,6 +123,13 @@ VALID = [
     {"ok": {"object": {"type": "Model", "text": "<Model>"}}}, {"error": {"kind": "too-large"}},
     {"error": {"kind": "missing-name", "name": "a"}}, {"error": {"kind": "raised", "type": "E"}},
 ]  # fmt: skip
+KEYS = ["ok", "error", "float", "complex", "list", "tuple", "dict", "array", "scalar", "object",
+        "dtype", "shape", "data", "type", "text", "kind", "name", ""]  # fmt: skip
+LEAVES: list[Any] = [
+    None, True, 0, -1, 1.5, 1e308, 10**40, "", "nan", "<f8", "|O", "<U3", "f8,f8", "AAAA", "\ud800",
+    "x" * 50, [], {}, [[]], {"list": []}, {"array": {}}, {"dict": [[[], 1]]}, {"float": "inf"},
+    {"tuple": [{"scalar": {"dtype": "<f4", "data": "AAAAAA=="}}]}, [2**63, -5], {"complex": [1]},
+]  # fmt: skip
 ALPHABET = '{}[]":,.-+e0123456789truefalsnl\\u<>f8bi=?'
 
 
@@ -145,11 +152,30 @@ def judge_answers(number: int, start: int) -> list[str]:
 
 
 def _mutated(rng: random.Random, texts: list[str]) -> str:
-    if rng.random() < 0.1:
+    """Mostly a changed tree, which is still JSON; sometimes changed text or mere bytes."""
+    kind = rng.random()
+    if kind < 0.05:
         return bytes(rng.randrange(256) for _ in range(rng.randrange(60))).decode(
             "utf-8", "replace"
         )
     text = rng.choice(texts)
+    return json.dumps(_mangled(rng, json.loads(text))) if kind < 0.75 else _cut(rng, text, texts)
+
+
+def _mangled(rng: random.Random, value: Any) -> Any:
+    """The same tree with some values, keys and lengths changed."""
+    if rng.random() < 0.08:
+        return rng.choice(LEAVES)
+    if isinstance(value, list):
+        found = [_mangled(rng, one) for one in value]
+        return found * rng.choice([0, 1, 1, 1, 1, 1, 2])
+    if isinstance(value, dict):
+        return {rng.choice(KEYS) if rng.random() < 0.05 else key: _mangled(rng, one)
+                for key, one in value.items()}  # fmt: skip
+    return value
+
+
+def _cut(rng: random.Random, text: str, texts: list[str]) -> str:
     for _ in range(rng.randrange(1, 5)):
         place, kind = rng.randrange(len(text) + 1), rng.random()
         if kind < 0.4:
