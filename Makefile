@@ -1,7 +1,7 @@
 # make demo     a class in all eight assignments, graded: tables, a feedback page, grades.csv
 # make test     style, types and all tests
 # make verify   try every assignment on its own answers; commit graders/*/verified.json
-# make hostile  every attack of tests/hostile/ in one grading: contained, leaked, left over
+# make hostile  every attack of tests/hostile/, family by family: contained, leaked, left over
 # make bench    one submission: nbmark beside stock nbgrader; the same cheats on both
 # make torture  two hundred kills and two thousand made up notebooks (half an hour)
 # make release  the students' notebooks, made anew from source/
