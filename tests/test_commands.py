@@ -209,7 +209,7 @@ def test_one_assignment_or_all_must_be_asked_for(toy_course, words):
 
 def test_markup_and_control_characters_of_a_student_are_shown_as_they_are(toy_course):
     hand_in_toy(toy_course, "ada", "class E(Exception): pass\ndef f(x):\n"
-                                   "    raise E('[/] [bold]b \\x1b[2J \\u202e end')\na = '[/]'")  # fmt: skip
+                                   "    raise E('[/] [bold]b \\x1b[2J \\u202e end')\na = 3")  # fmt: skip
     done = run(toy_course, "nbmark", "grade", "toy")
     assert done.returncode == 0, done.stderr
     assert "\x1b[2J" not in done.stdout + done.stderr
@@ -222,6 +222,7 @@ def test_doctor_prints_the_limits_of_every_assignment(toy_course):
                 for one in json.loads(run(toy_course, "nbmark", "doctor", "--json").stdout)}  # fmt: skip
     assert "cell_timeout_s 30" in findings["limits"]
     assert findings["limits of toy"] == "files 7"
+    hand_in_toy(toy_course, "ada", RIGHT)
     (toy_course / "graders" / "toy" / "assignment.toml").write_text("[limits]\nfiles = 'x'\n")
     done = run(toy_course, "nbmark", "grade", "toy")
     assert done.returncode == 1

@@ -77,13 +77,9 @@ def test_only_its_own_processes_are_seen(session):
 
 
 def test_the_driver_cannot_be_written_to(session):
-    code = """
-import os
-for pid in filter(str.isdigit, os.listdir('/proc')):
-    if b'driver.py' in open(f'/proc/{pid}/cmdline', 'rb').read() and pid != '1':
-        os.listdir(f'/proc/{pid}/fd')
-"""
-    assert said(session, code) == "PermissionError"
+    code = "import os\nprint(b'driver.py' in open('/proc/1/cmdline', 'rb').read())"
+    assert said(session, code) == "True"
+    assert said(session, "os.listdir('/proc/1/fd')") == "PermissionError"
 
 
 def test_the_work_directory_has_a_size(session):
