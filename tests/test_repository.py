@@ -18,12 +18,14 @@ LAYERS = """
     _version errors
     safetext
     limits models plain safefiles safehtml versions
-    questions notebooks wire inside
+    questions notebooks wire imports inside
     identity outputs student checks course scoring
-    watchdog seccomp
-    session
-    bare bubblewrap
+    processes seccomp
+    drivers watchdog
+    session bare bubblewrap
+    forkserver
     sandboxes
+    supply
     troubles
     runner evidence feedback submissions
     pytest_plugin
@@ -42,7 +44,7 @@ ONLY = {
     "nbgrader.api": {"gradebook"},
     "pyseccomp": {"seccomp"},
     "bleach": {"safehtml"},
-    "psutil": {"watchdog"},
+    "psutil": {"processes"},
     "rich": {"report"},
     "click": {"cli"},
 }

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import sysconfig
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -18,15 +22,29 @@ from nbmark.limits import Limits
 from nbmark.questions import canonical, name, tree_of
 from nbmark.sandboxes import open_session
 from nbmark.sandboxes.session import Session
+from nbmark.sandboxes.supply import Supply
 
 SMALL = Limits(memory_mib=600, disk_mib=32, processes=64, cell_timeout_s=5, question_timeout_s=2)
 
 
+@pytest.fixture(params=["started", "forked"])
+def opened(request) -> Iterator[Callable[[Limits], Session]]:
+    """Opens a session under some limits: once in a process of its own, once in a server's child."""
+    with contextlib.ExitStack() as stack:
+
+        def open_one(limits: Limits) -> Session:
+            imports = ["numpy"] if request.param == "forked" else None
+            supply = stack.enter_context(closing(Supply("bubblewrap", limits, imports)))
+            session = supply.open()
+            assert supply.wall == ("bubblewrap, forked" if imports else "bubblewrap")
+            return stack.enter_context(closing(session))
+
+        yield open_one
+
+
 @pytest.fixture
-def session() -> Iterator[Session]:
-    found = open_session("bubblewrap", SMALL)
-    yield found
-    found.close()
+def session(opened) -> Session:
+    return opened(SMALL)
 
 
 def said(session: Session, code: str, timeout_s: float = 10) -> str:
@@ -77,7 +95,7 @@ def test_only_its_own_processes_are_seen(session):
 
 
 def test_the_driver_cannot_be_written_to(session):
-    code = "import os\nprint(b'driver.py' in open('/proc/1/cmdline', 'rb').read())"
+    code = "import os\nprint(b'start.py' in open('/proc/1/cmdline', 'rb').read())"
     assert said(session, code) == "True"
     assert said(session, "os.listdir('/proc/1/fd')") == "PermissionError"
 
@@ -101,21 +119,19 @@ def test_processes_are_limited(session):
     assert session.run_cell(code, 20).error_name in ("BlockingIOError", "OSError", "RuntimeError")
 
 
-def test_cpu_time_is_limited_over_all_processes():
-    session = open_session("bubblewrap", replace(SMALL, cpu_s=3))
+def test_cpu_time_is_limited_over_all_processes(opened):
+    session = opened(replace(SMALL, cpu_s=3))
     code = "import os\nfor _ in range(3): os.fork()\nwhile True: pass"
     session.run_cell(code, 30)
     assert session.ended == "cpu"
-    session.close()
 
 
-def test_the_clock_of_a_submission_starts_with_its_first_cell():
-    session = open_session("bubblewrap", replace(SMALL, submission_timeout_s=2))
+def test_the_clock_of_a_submission_starts_with_its_first_cell(opened):
+    session = opened(replace(SMALL, submission_timeout_s=2))
     time.sleep(2.5)
     assert said(session, "print(1)") == "1"
     session.run_cell("import time; time.sleep(4)", 30)
     assert session.ended == "time"
-    session.close()
 
 
 def test_an_endless_loop_is_stopped_and_the_rest_goes_on(session):
@@ -232,6 +248,13 @@ def test_an_ordinary_user_grades_as_well(toy_course):
     assert dump(toy_course, "toy")[0]["notebooks"]["toy"]["grades"]["a"][0] == 3.0
 
 
+@pytest.fixture(scope="module")
+def tensorflow_server() -> Iterator[Supply]:
+    limits = Limits(memory_mib=4096, processes=512, disk_mib=64, question_timeout_s=20)
+    with closing(Supply("bubblewrap", limits, ["tensorflow", "tensorflow.keras"])) as supply:
+        yield supply
+
+
 DRAWS = {
     "tensorflow": "tf.random.uniform([])",
     "tensorflow's generator": "tf.random.get_global_generator().uniform([])",
@@ -240,12 +263,10 @@ DRAWS = {
 
 
 @pytest.mark.parametrize("how", DRAWS)
-def test_asking_leaves_tensorflows_random_numbers_as_they_were(how):
-    limits = Limits(memory_mib=4096, processes=512, disk_mib=64, question_timeout_s=20)
+def test_asking_leaves_tensorflows_random_numbers_as_they_were(how, tensorflow_server):
     found = []
     for asks in (False, True):
-        session = open_session("bubblewrap", limits)
-        try:
+        with closing(tensorflow_server.open()) as session:
             code = f"""
 import tensorflow as tf
 tf.keras.utils.set_random_seed(1)
@@ -257,6 +278,61 @@ first = draw()"""
             if asks:
                 assert "ok" in ask(session, name("draw")())
             found.append(said(session, "print(first, draw())"))
-        finally:
-            session.close()
     assert found[0] == found[1]
+
+
+def test_children_of_one_server_draw_other_random_numbers(tensorflow_server):
+    code = """
+import random
+import numpy as np
+import tensorflow as tf
+print(random.random(), np.random.rand(), float(tf.random.uniform([])), float(tf.keras.random.uniform([])))"""
+    with closing(tensorflow_server.open()) as session:
+        first = said(session, code).splitlines()[-1].split()
+    with closing(tensorflow_server.open()) as session:
+        second = said(session, code).splitlines()[-1].split()
+    assert len(first) == len(second) == 4
+    assert all(one != other for one, other in zip(first, second, strict=True))
+
+
+def test_a_child_shares_no_memory_descriptor_or_file_with_the_server():
+    code = """
+import os
+shared = [line for line in open('/proc/self/maps') if line.split()[1].endswith('s') and 'w' in line.split()[1]]
+inherited = [os.readlink(f'/proc/self/fd/{fd}') for fd in range(4, 64) if os.path.exists(f'/proc/self/fd/{fd}')]
+print(shared, [one for one in inherited if not any(word in one for word in ('eventpoll', 'socket', 'null'))])
+open('/tmp/left', 'w').write('x'); open('/work/left', 'w').write('x'); open('/dev/shm/left', 'w').write('x')"""
+    with closing(Supply("bubblewrap", SMALL, ["numpy", "matplotlib.pyplot"])) as supply:
+        for _ in range(2):
+            with closing(supply.open()) as session:
+                assert said(session, "import os; print(os.listdir('/work'), os.listdir('/dev/shm'), "
+                                     "os.path.exists('/tmp/left'))") == "[] [] False"  # fmt: skip
+                assert said(session, code) == "[] []"
+
+
+@pytest.fixture
+def library_with_a_thread() -> Iterator[str]:
+    path = Path(sysconfig.get_path("purelib"), "nbmark_test_thread.py")
+    path.write_text("import threading, time\n"
+                    "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n")  # fmt: skip
+    yield path.stem
+    path.unlink()
+
+
+def test_a_library_that_leaves_threads_behind_is_not_forked_and_that_is_said(
+    library_with_a_thread, capfd
+):
+    with closing(Supply("bubblewrap", SMALL, [library_with_a_thread])) as supply:
+        with closing(supply.open()) as session:
+            assert said(session, "print(1)") == "1"
+        assert supply.wall == "bubblewrap"
+    assert "no fork server: 1 threads are alive after the imports" in capfd.readouterr().err
+
+
+def test_a_server_that_was_killed_is_replaced():
+    with closing(Supply("bubblewrap", SMALL, ["numpy"])) as supply:
+        with closing(supply.open()) as session:
+            assert said(session, "print(1)") == "1"
+        supply._server._program.kill()
+        with closing(supply.open()) as session:
+            assert said(session, "print(2)") == "2"

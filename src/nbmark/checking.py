@@ -22,13 +22,12 @@ from nbmark.limits import Limits
 from nbmark.models import Check, Graded, Submission, Surroundings
 from nbmark.notebooks import Cell, NotebookUnreadable, read_notebook
 from nbmark.pytest_plugin import Grading, check_of
-from nbmark.runner import OpenSession, Run
+from nbmark.runner import Run
+from nbmark.sandboxes.supply import Supply
 from nbmark.versions import versions
 
 
-def grade_submission(
-    assignment: Assignment, submission: Submission, sandbox: str, open_session: OpenSession
-) -> Graded:
+def grade_submission(assignment: Assignment, submission: Submission, supply: Supply) -> Graded:
     """Run the notebooks behind the wall, put the checks' questions, and give what came of it.
 
     Raises
@@ -41,7 +40,7 @@ def grade_submission(
     began = time.monotonic()
     cells, unreadable = _cells(assignment, submission)
     limits = assignment.limits
-    run = Run(cells, limits, open_session, Surroundings(submission.student, assignment.files))
+    run = Run(cells, limits, supply.open, Surroundings(submission.student, assignment.files))
     plugin = Grading(run, submission.student, submission.seed, limits.answer_kib << 10)
     try:
         if submission.asks:
@@ -54,7 +53,7 @@ def grade_submission(
     return Graded(
         student=submission.student, assignment=assignment.name, digest=submission.digest,
         notebooks=notebooks, results=plugin.results, evidence=run.evidence, unreadable=unreadable,
-        sandbox=sandbox, versions=versions(), seconds=time.monotonic() - began,
+        sandbox=supply.wall, versions=versions(), seconds=time.monotonic() - began,
     )  # fmt: skip
 
 

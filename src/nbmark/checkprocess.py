@@ -20,11 +20,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from nbmark import sandboxes
 from nbmark.course import Assignment, Course
 from nbmark.errors import AssignmentError, InfrastructureError, NbmarkError, SandboxUnavailable
 from nbmark.models import Check, Graded, Submission
-from nbmark.sandboxes.session import Session
+from nbmark.sandboxes.supply import Supply
 from nbmark.wire import Wire, WireClosed, WireGarbage, WireTimeout
 
 MAX_FRAME_BYTES = 1 << 30
@@ -37,10 +36,9 @@ ERRORS = {one.__name__: one for one in (AssignmentError, InfrastructureError, Sa
 class CheckProcess:
     """The coordinator's end: starts the process when it is first needed, and must be closed."""
 
-    def __init__(self, assignment: Assignment, sandbox: str, sessions_ahead: int = 0) -> None:
+    def __init__(self, assignment: Assignment, sandbox: str) -> None:
         self._assignment = assignment
         self._sandbox = sandbox
-        self._sessions_ahead = sessions_ahead
         self._process: subprocess.Popen[bytes] | None = None
         self._wire: Wire | None = None
         self._lock = threading.Lock()
@@ -112,7 +110,7 @@ class CheckProcess:
         environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         return subprocess.Popen(  # noqa: S603  # our own interpreter and module
             [sys.executable, "-m", "nbmark.checkprocess", str(self._assignment.course.root),
-             self._assignment.name, self._sandbox, str(self._sessions_ahead)],
+             self._assignment.name, self._sandbox],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True,
         )  # fmt: skip
 
@@ -121,7 +119,7 @@ class CheckPool:
     """Some check processes that threads share; modelled on a pool of connections."""
 
     def __init__(self, assignment: Assignment, sandbox: str, size: int) -> None:
-        self._all = [CheckProcess(assignment, sandbox, sessions_ahead=1) for _ in range(size)]
+        self._all = [CheckProcess(assignment, sandbox) for _ in range(size)]
         self._free: queue.SimpleQueue[CheckProcess] = queue.SimpleQueue()
         for process in self._all:
             self._free.put(process)
@@ -149,61 +147,41 @@ class CheckPool:
 
     def grade(self, submission: Submission) -> Graded:
         """As `CheckProcess.grade`, in the next process that is free."""
+        with self._next() as process:
+            return process.grade(submission)
+
+    def list_checks(self) -> list[Check]:
+        """As `CheckProcess.list_checks`, in the next process that is free."""
+        with self._next() as process:
+            return process.list_checks()
+
+    @contextlib.contextmanager
+    def _next(self) -> Iterator[CheckProcess]:
         process = self._free.get()
         try:
-            return process.grade(submission)
+            yield process
         finally:
             self._free.put(process)
 
 
-def serve(root: str, name: str, sandbox: str, sessions_ahead: str) -> None:
+def serve(root: str, name: str, sandbox: str) -> None:
     """Answer requests on standard input until it closes or the coordinator is gone."""
     wire = Wire(os.dup(0), os.dup(1))
     os.dup2(2, 1)  # a print in a check goes to the log, not into a frame
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     assignment = Course(Path(root)).assignment(name)
+    imports = assignment.imports if assignment.uses_fork_server else None
     with (
         contextlib.suppress(WireClosed),
-        contextlib.closing(Sessions(assignment, sandbox)) as sessions,
+        contextlib.closing(Supply(sandbox, assignment.limits, imports)) as supply,
     ):
-        sessions.open_ahead(int(sessions_ahead))
+        supply.prepare()
         while True:
             request = wire.receive(deadline=math.inf, max_bytes=MAX_FRAME_BYTES)
-            wire.send(_answer(assignment, sandbox, sessions, request), deadline=math.inf)
+            wire.send(_answer(assignment, supply, request), deadline=math.inf)
 
 
-class Sessions:
-    """Sandboxes for submissions; some may have been started before their submission came.
-
-    A fork server belongs here: it would hand out children of a process that is warm already.
-    """
-
-    def __init__(self, assignment: Assignment, sandbox: str) -> None:
-        self._assignment = assignment
-        self._sandbox = sandbox
-        self._ready: list[Session] = []
-
-    def close(self) -> None:
-        """End what was started ahead and not used."""
-        for session in self._ready:
-            session.close()
-
-    def open_ahead(self, number: int) -> None:
-        """Start sandboxes now; where that fails, whoever needs one will be told."""
-        with contextlib.suppress(NbmarkError):
-            self._ready += [self._new() for _ in range(number)]
-
-    def open(self) -> Session:
-        """A sandbox that nobody has used."""
-        return self._ready.pop() if self._ready else self._new()
-
-    def _new(self) -> Session:
-        return sandboxes.open_session(self._sandbox, self._assignment.limits)
-
-
-def _answer(
-    assignment: Assignment, sandbox: str, sessions: Sessions, request: dict[str, Any]
-) -> dict[str, Any]:
+def _answer(assignment: Assignment, supply: Supply, request: dict[str, Any]) -> dict[str, Any]:
     # Imported here: the first sandbox starts while pytest is loaded.
     from nbmark.checking import grade_submission, list_checks
 
@@ -218,7 +196,7 @@ def _answer(
             request["student"], notebooks, request["digest"], bytes.fromhex(request["seed"]),
             request["refused"], request["asks"],
         )  # fmt: skip
-        return {"ok": grade_submission(assignment, submission, sandbox, sessions.open).to_json()}
+        return {"ok": grade_submission(assignment, submission, supply).to_json()}
     except NbmarkError as error:
         kind = next((k.__name__ for k in type(error).__mro__ if k.__name__ in ERRORS), "")
         return {"error": kind, "message": str(error)}
@@ -234,4 +212,4 @@ def _end_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(*sys.argv[1:5])
+    serve(*sys.argv[1:4])

@@ -10,10 +10,14 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 from nbmark.errors import AssignmentError, unknown
+from nbmark.imports import imported_by
 from nbmark.limits import Limits
 from nbmark.notebooks import Cell, NotebookUnreadable, read_notebook
+
+FORK_SETTINGS = {"imports", "use"}
 
 
 class Course:
@@ -119,23 +123,57 @@ class Assignment:
     @functools.cached_property
     def limits(self) -> Limits:
         """The assignment's limits: the defaults, changed by ``[limits]`` in ``assignment.toml``."""
-        path = self.graders / "assignment.toml"
-        if not path.exists():
-            return Limits()
-        try:
-            changed = tomllib.loads(path.read_text()).get("limits", {})
-        except tomllib.TOMLDecodeError as error:
-            raise AssignmentError(f"graders/{self.name}/assignment.toml: {error}") from error
-        known = {one.name for one in fields(Limits)}
-        for name in changed:
-            if name not in known:
-                raise unknown("limit", name, f"graders/{self.name}/assignment.toml", known)
-            if type(changed[name]) not in (int, float) or changed[name] <= 0:
+        changed = self._settings("limits", {one.name for one in fields(Limits)})
+        for name, amount in changed.items():
+            if type(amount) not in (int, float) or amount <= 0:
                 raise AssignmentError(
-                    f"graders/{self.name}/assignment.toml: {name} = {changed[name]!r}; "
+                    f"graders/{self.name}/assignment.toml: {name} = {amount!r}; "
                     "a limit is a number above 0"
                 )
         return replace(Limits(), **changed)
+
+    @functools.cached_property
+    def imports(self) -> list[str]:
+        """What a fork server imports: what the source notebooks import, and what
+        ``imports`` under ``[fork_server]`` in ``assignment.toml`` adds."""
+        more = self._settings("fork_server", FORK_SETTINGS).get("imports", [])
+        if not isinstance(more, list):
+            raise AssignmentError(
+                f"graders/{self.name}/assignment.toml: imports = {more!r}; "
+                "it takes a list of names of modules"
+            )
+        cells = [cell for cells in self.notebooks.values() for cell in cells]
+        sources = [cell.source for cell in cells if cell.kind == "code"]
+        beside = {
+            name.removesuffix(".py"): data.decode("utf-8", "replace")
+            for name, data in self.files.items()
+            if name.endswith(".py")
+        }
+        return [*imported_by(sources, beside), *map(str, more)]
+
+    @property
+    def uses_fork_server(self) -> bool:
+        """Unless ``use = false`` stands under ``[fork_server]`` in ``assignment.toml``."""
+        return self._settings("fork_server", FORK_SETTINGS).get("use", True) is not False
+
+    def _settings(self, table: str, known: set[str]) -> dict[str, Any]:
+        """One table of ``assignment.toml``, empty if there is none."""
+        path = self.graders / "assignment.toml"
+        if not path.exists():
+            return {}
+        where = f"graders/{self.name}/assignment.toml"
+        try:
+            found = tomllib.loads(path.read_text()).get(table, {})
+        except tomllib.TOMLDecodeError as error:
+            raise AssignmentError(f"{where}: {error}") from error
+        if not isinstance(found, dict):
+            raise AssignmentError(f"{where}: '{table}' must be a table, as in [{table}]")
+        for name in found:
+            if name not in known:
+                raise unknown(
+                    "setting", f"{table}.{name}", where, (f"{table}.{one}" for one in known)
+                )
+        return found
 
     def digest(self) -> str:
         """SHA-256 of all that decides a grade: checks, reference, source and release."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,6 @@ from nbmark.course import Course
 from nbmark.errors import AssignmentError, InfrastructureError
 from nbmark.limits import Limits
 
-IMPORT = re.compile(r"^(?:import|from) (\w+)", re.M)
 USERNS_LIMIT = Path("/proc/sys/user/max_user_namespaces")
 USERNS_CLONE = Path("/proc/sys/kernel/unprivileged_userns_clone")
 APPARMOR_LIMIT = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
@@ -104,12 +102,8 @@ def _libraries(root: Path) -> Finding:
     """Whether what the course's notebooks import is installed; their code is not run."""
     course, missing = Course(root), set()
     for name in course.assignment_names:
-        assignment = course.assignment(name)
-        beside = {Path(one).stem for one in assignment.files}
-        for cell in (cell for cells in assignment.notebooks.values() for cell in cells):
-            imported = IMPORT.findall(cell.source) if cell.kind == "code" else ()
-            missing |= {f"{one} ({name})" for one in imported
-                        if one not in beside and find_spec(one) is None}  # fmt: skip
+        imported = {one.split(".")[0] for one in course.assignment(name).imports}
+        missing |= {f"{one} ({name})" for one in imported if find_spec(one) is None}
     return Finding("libraries", not missing, ", ".join(sorted(missing)) or "all there",
                    _unless(not missing, "install them beside nbmark with pip"))  # fmt: skip
 

@@ -32,7 +32,8 @@ class Run:
     notebooks
         Notebook name → restored cells.
     open_session
-        Makes a session; called once a notebook. Its kernel starts in the background.
+        Makes a session; called when a notebook's first cell is due, or a fresh process. There is
+        never more than one: a notebook is run to its end before the next one begins.
     surroundings
         What each notebook finds around it.
     """
@@ -66,7 +67,12 @@ class Run:
         CheckFailed
             If the cell could not be reached, or its visible tests failed: no check can pass there.
         """
-        self._of_cell[grade_id].advance_to(grade_id)
+        own = self._of_cell[grade_id]
+        for run in self._runs.values():
+            if run is own:
+                break
+            run.end()
+        own.advance_to(grade_id)
 
     def ask(self, question: str, *, cell: str, check: str) -> str:
         """The answer to a canonical question in the state after `cell`, as JSON text.
@@ -119,7 +125,7 @@ class NotebookRun:
         self._fresh_processes = 0
         self._began: float | None = None
         self._cpu_used_s = 0.0
-        self._session = open_session()
+        self._sessions: list[Session] = []  # the one in use is the last
 
     def advance_to(self, grade_id: str) -> None:
         target = next(i for i, cell in enumerate(self.cells) if cell.grade_id == grade_id)
@@ -162,17 +168,27 @@ class NotebookRun:
                 return self._notes.get(index, "")
         return ""
 
-    def finish(self) -> list[RunCell]:
+    def end(self) -> None:
+        """Run what is left; no question can be asked afterwards."""
         self._run_until(len(self.cells) - 1)
+        self.close()
+
+    def finish(self) -> list[RunCell]:
+        self.end()
         return [self._written(index, cell) for index, cell in enumerate(self.cells)]
 
     def close(self) -> None:
-        self._session.close()
+        for session in self._sessions:
+            session.close()
+
+    @property
+    def _session(self) -> Session:
+        return self._sessions[-1]
 
     def _run_until(self, target: int) -> None:
         if self._began is None:
             self._began = time.monotonic()
-            self._furnish()
+            self._begin_session(self._limits.submission_timeout_s, self._limits.cpu_s)
         while self._next <= target:
             cell, index = self.cells[self._next], self._next
             if cell.kind == "code":
@@ -192,7 +208,9 @@ class NotebookRun:
             return CellRun("not run")
         return self._session.run_cell(self.cells[index].source, self._limits.cell_timeout_s)
 
-    def _furnish(self) -> None:
+    def _begin_session(self, wall_s: float, cpu_s: float) -> None:
+        self._sessions.append(self._open_session())
+        self._session.allow(wall_s, cpu_s)
         self._session.furnish(
             self._surroundings.files, {"JUPYTERHUB_USER": self._surroundings.student}
         )
@@ -209,9 +227,7 @@ class NotebookRun:
             return self._lost
         self._fresh_processes += 1
         self._session.close()
-        self._session = self._open_session()
-        self._session.allow(*left)
-        self._furnish()
+        self._begin_session(*left)
         for index in sorted(self._runs.keys() - self._left_out):
             if index < before and not self._lost:
                 self._run_cell(index)

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nbmark.checkprocess import CheckPool, CheckProcess
+from nbmark.checkprocess import CheckPool
 from nbmark.course import Assignment
 from nbmark.errors import AssignmentError
 from nbmark.models import Check, CheckResult
@@ -59,17 +59,17 @@ def verify(
     """
     found = trials(assignment)
     chosen = choose(found)
-    first, checks = _checks_case(assignment, sandbox, found)
     total = len(chosen) + 2
-    on_case(first, total)
-    if not first.as_expected:
-        return [first]
-    cases = [first, _release_case(assignment, checks)]
-    on_case(cases[1], total)
     with (
         closing(CheckPool(assignment, sandbox, jobs)) as processes,
         processes.threads() as threads,
     ):
+        first, checks = _checks_case(assignment, processes, found)
+        on_case(first, total)
+        if not first.as_expected:
+            return [first]
+        cases = [first, _release_case(assignment, checks)]
+        on_case(cases[1], total)
         for case in threads.map(lambda trial: _try(processes, checks, trial), chosen):
             on_case(case, total)
             cases.append(case)
@@ -99,14 +99,13 @@ def ensure_verified(assignment: Assignment, sandbox: str, *, jobs: int = 2,
 
 
 def _checks_case(
-    assignment: Assignment, sandbox: str, found: Sequence[Trial]
+    assignment: Assignment, processes: CheckPool, found: Sequence[Trial]
 ) -> tuple[Case, list[Check]]:
     title = "every autograded cell has checks, their points add up, and something fails each"
-    with closing(CheckProcess(assignment, sandbox)) as process:
-        try:
-            checks = process.list_checks()
-        except AssignmentError as error:
-            return Case("checks", title, (str(error),)), []
+    try:
+        checks = processes.list_checks()
+    except AssignmentError as error:
+        return Case("checks", title, (str(error),)), []
     folder = f"graders/{assignment.name}"
     lines = misfits(checks, assignment.autograded_cells, folder)
     failed = frozenset[str]().union(*(trial.loses for trial in found))

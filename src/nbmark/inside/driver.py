@@ -1,223 +1,163 @@
-"""Runs one kernel inside the wall and obeys the trusted side, frame by frame.
+"""Runs one submission's kernel inside the wall and obeys the trusted side, frame by frame.
 
-A frame is four bytes of length (big endian) and JSON. Requests carry an `id`; every reply repeats
-it. ``start`` sets the limits and starts the kernel, ``furnish`` puts files beside the notebook,
-``cell`` runs one cell, ``ask`` puts one question to the agent. The kernel's own messages stay in
-here: the trusted side never sees ZeroMQ.
+Requests carry an `id`; every reply repeats it. ``start`` sets the limits and starts the kernel,
+``furnish`` puts files beside the notebook, ``cell`` runs one cell, ``ask`` puts one question to the
+agent. The driver is the first process of its namespace: nothing inside can kill, stop or open it.
 """
 
-from __future__ import annotations
-
 import ctypes
-import json
+import itertools
 import os
-import queue
 import resource
+import select
 import signal
-import struct
-import subprocess
-import sys
-import tempfile
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+from . import frames
+from .kernel import PR_SET_DUMPABLE, Kernel, fork
+from .outputs import Outputs
+
 INTERRUPT_GRACE_S = 3.0
-PR_SET_DUMPABLE = 4
 
 
 def main():
-    # The kernel runs under the same user id: it must not open this process's descriptors. As the
-    # first process of its namespace this one cannot be killed or stopped from inside either.
-    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
-    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    """Serve on standard input and output, with a kernel made here."""
+    requests, replies = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
-    kernel = Kernel()
-    handlers = {"start": kernel.start, "furnish": kernel.furnish, "cell": kernel.run_cell,
-                "ask": kernel.ask}  # fmt: skip
-    while (request := read_frame(requests)) is not None:
-        reply = handlers[request.pop("op")](**request.pop("args"))
-        write_frame(replies, {"id": request["id"], **reply})
-    kernel.stop()
+    serve(requests, replies, Kernel())
 
 
-class Kernel:
-    """One ipykernel and the client that talks to it."""
+def serve(requests, replies, kernel):
+    """Obey the trusted side until it is gone."""
+    # The notebook runs under the same user id: it must not open this process's descriptors.
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    driver = Driver(kernel)
+    operations = {"start": driver.start, "furnish": driver.furnish, "cell": driver.run_cell,
+                  "ask": driver.ask}  # fmt: skip
+    reader = frames.Reader(requests)
+    while (request := reader.read()) is not None:
+        reply = operations[request["op"]](**request["args"])
+        frames.write(replies, {"id": request["id"], **reply})
+    driver.stop()
 
-    def start(self, limits, timeout_s):
+
+class Driver:
+    """One kernel process and what comes out of it."""
+
+    def __init__(self, kernel):
+        self._kernel = kernel
+        self._numbers = itertools.count()
+        self._pid = None
+
+    def start(self, limits):
         set_limits(limits)
-        self.folder = tempfile.mkdtemp(prefix=".kernel-", dir="/tmp")
-        connection = os.path.join(self.folder, "kernel.json")
-        key = os.urandom(16).hex()
-        with open(connection, "w") as file:
-            json.dump({"transport": "ipc", "ip": os.path.join(self.folder, "socket"), "key": key,
-                       "signature_scheme": "hmac-sha256", "kernel_name": "python3",
-                       "shell_port": 1, "iopub_port": 2, "stdin_port": 3, "control_port": 4,
-                       "hb_port": 5}, file)  # fmt: skip
-        self.process = subprocess.Popen(
-            [sys.executable, os.path.join(HERE, "kernel.py"), connection],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        # Imported while the kernel starts: the two run side by side.
-        from jupyter_client.blocking.client import BlockingKernelClient
-
-        self.client = BlockingKernelClient(connection_file=connection)
-        self.client.load_connection_file()
-        self.client.start_channels(hb=False, stdin=False)
-        try:
-            self._wait_until_ready(timeout_s)
-        except RuntimeError as error:
-            return {"status": "failed", "message": str(error)[:300]}
+        self._pid, self._socket, *streams = fork(self._kernel)
+        self._frames = frames.Reader(self._socket.fileno())
+        self._streams = dict(zip(streams, ("stdout", "stderr"), strict=True))
+        self._death = os.pidfd_open(self._pid)
+        self._poll = select.poll()
+        for fd in (self._socket.fileno(), self._death, *streams):
+            self._poll.register(fd, select.POLLIN)
         return {"status": "ok"}
 
     def furnish(self, text, timeout_s):
-        code = f"__import__('_nbmark_agent').furnish({text!r})"
-        status, content = self._execute(
-            {"code": code, "silent": True, "store_history": False}, timeout_s, lambda message: None
-        )
-        return {"status": "ok" if status == content.get("status") == "ok" else "failed"}
+        status, _ = self._request({"op": "furnish", "text": text}, timeout_s, Outputs(0))
+        return {"status": status}
 
     def run_cell(self, code, timeout_s, max_output_bytes):
-        outputs = Outputs(max_output_bytes)
-        began = time.monotonic()
-        status, content = self._execute(
-            {"code": code, "store_history": True, "stop_on_error": False}, timeout_s, outputs.add
-        )
-        if status == "ok" and content.get("status") != "ok":
+        outputs, began = Outputs(max_output_bytes), time.monotonic()
+        status, reply = self._request({"op": "cell", "code": code}, timeout_s, outputs)
+        if status == "ok" and reply.get("status") != "ok":
             status = "error"
         return {
             "status": status, "outputs": outputs.items, "truncated": outputs.truncated,
-            "execution_count": content.get("execution_count"),
-            "error_name": str(content.get("ename", ""))[:200],
-            "error_message": str(content.get("evalue", ""))[:500],
+            "execution_count": reply.get("execution_count"),
+            "error_name": reply.get("error_name"), "error_message": reply.get("error_message"),
             "seconds": time.monotonic() - began,
         }  # fmt: skip
 
     def ask(self, question, timeout_s, max_bytes):
-        ask = f"__import__('_nbmark_agent').Reply({question!r}, {max_bytes})"
-        status, content = self._execute(
-            {"code": "", "silent": True, "store_history": False,
-             "user_expressions": {"answer": ask}},
-            timeout_s, lambda message: None,
-        )  # fmt: skip
-        if status != "ok":
-            return {"status": status, "answer": ""}
-        found = content.get("user_expressions", {}).get("answer", {})
-        text = found.get("data", {}).get("text/plain", "")
-        return {"status": "ok", "answer": text if len(text) <= max_bytes else ""}
+        request = {"op": "ask", "question": question, "max_bytes": max_bytes}
+        status, reply = self._request(request, timeout_s, Outputs(0))
+        answer = reply.get("answer")
+        return {"status": status, "answer": answer if isinstance(answer, str) else ""}
 
     def stop(self):
-        if getattr(self, "process", None):
-            self.process.kill()
+        if self._pid is not None and not self._has_ended():
+            os.kill(self._pid, signal.SIGKILL)
 
-    def _wait_until_ready(self, timeout_s):
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            self.client.kernel_info()
-            try:
-                self.client.get_shell_msg(timeout=0.2)
-                return self._wait_for_iopub(deadline)
-            except queue.Empty:
-                if self.process.poll() is not None:
-                    raise RuntimeError("the kernel ended while starting") from None
-        raise RuntimeError(f"the kernel was not ready after {timeout_s:g} s")
-
-    def _wait_for_iopub(self, deadline):
-        """A subscriber may miss the first messages: ask until one arrives, then drain."""
-        while time.monotonic() < deadline:
-            self.client.kernel_info()
-            try:
-                self.client.get_iopub_msg(timeout=0.2)
-                break
-            except queue.Empty:
-                continue
-        while True:
-            try:
-                self.client.get_iopub_msg(timeout=0.02)
-            except queue.Empty:
-                break
-        while True:
-            try:
-                self.client.get_shell_msg(timeout=0.02)
-            except queue.Empty:
-                return
-
-    def _execute(self, request, timeout_s, on_output):
-        """How it ended, and the content of the kernel's reply.
+    def _request(self, request, timeout_s, outputs):
+        """How it ended, and the kernel's reply.
 
         ``ok``, ``timeout`` (interrupted in time), ``stuck`` (it would not be interrupted and was
-        killed) or ``died``.
+        killed), ``garbage`` (it sent what is no frame) or ``died``.
         """
-        if self._has_ended():
-            return "died", {}
-        silent = request.setdefault("silent", False)
-        message_id = self.client.execute(allow_stdin=False, **request)
-        deadline, interrupted = time.monotonic() + timeout_s, False
-        idle, reply = False, None
-        while not (idle and reply is not None):
-            message = self._next_message(idle)
-            if message is not None and message["parent_header"].get("msg_id") == message_id:
-                kind, content = message["header"]["msg_type"], message["content"]
-                if kind == "execute_reply":
-                    reply = content
-                elif kind == "status":
-                    idle = idle or content.get("execution_state") == "idle"
-                elif not silent:
-                    on_output(message)
-            elif self._has_ended():
-                return ("stuck" if interrupted else "died"), {}
-            if time.monotonic() > deadline:
-                if interrupted:
-                    self.process.kill()
-                    self.process.wait()
-                    return "stuck", {}
-                interrupted = True
-                self.process.send_signal(signal.SIGINT)
-                deadline = time.monotonic() + INTERRUPT_GRACE_S
-        return ("timeout" if interrupted else "ok"), reply
+        number, deadline = next(self._numbers), time.monotonic() + timeout_s
+        interrupted = False
+        try:
+            self._receive(0, None, Outputs(0))  # what came between two requests is nobody's
+            self._socket.settimeout(timeout_s)
+            self._socket.sendall(frames.pack({"id": number, **request}))
+            while not self._has_ended():
+                reply = self._receive(deadline - time.monotonic(), number, outputs)
+                if reply is not None:
+                    return ("timeout" if interrupted else "ok"), reply
+                if time.monotonic() > deadline:
+                    if interrupted:
+                        return self._kill("stuck")
+                    interrupted = True
+                    os.kill(self._pid, signal.SIGINT)
+                    deadline = time.monotonic() + INTERRUPT_GRACE_S
+        except frames.Garbage:
+            return self._kill("garbage")
+        except TimeoutError:
+            return self._kill("stuck")
+        except OSError:  # the socket was closed
+            return self._kill("died")
+        return ("stuck" if interrupted else "died"), {}
+
+    def _receive(self, timeout_s, number, outputs):
+        """Wait for something; the reply to request `number` if it has come, else None."""
+        ready = {fd for fd, _ in self._poll.poll(max(0.0, timeout_s) * 1000)}
+        for fd in ready & self._streams.keys():  # what other programs wrote
+            self._take(fd, outputs)
+        if self._socket.fileno() in ready and not self._frames.feed():
+            raise ConnectionResetError
+        reply = None
+        while (frame := self._frames.next()) is not None:
+            if "output" in frame:
+                outputs.add(frame["output"], frame.get("content"))
+            elif frame.get("id") == number and isinstance(frame.get("reply"), dict):
+                reply = frame["reply"]
+        if reply is not None:
+            for fd, _ in self._poll.poll(0):
+                if fd in self._streams:
+                    self._take(fd, outputs)
+        return reply
+
+    def _take(self, fd, outputs):
+        data = os.read(fd, 1 << 16)
+        if data:
+            text = data.decode("utf-8", "replace")
+            outputs.add("stream", {"name": self._streams[fd], "text": text})
+        else:
+            self._poll.unregister(fd)
+            del self._streams[fd]
+
+    def _kill(self, status):
+        if not self._has_ended():
+            os.kill(self._pid, signal.SIGKILL)
+        return status, {}
 
     def _has_ended(self):
         """Whether the kernel has; buries other processes, whose CPU time then counts for this one."""
         while True:
-            try:
-                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            except ChildProcessError:
-                found = None
-            if found is None or found.si_pid == self.process.pid:
-                return self.process.poll() is not None
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found is None or found.si_pid == self._pid:
+                return found is not None
             os.waitpid(found.si_pid, 0)
-
-    def _next_message(self, idle):
-        try:
-            if idle:
-                return self.client.get_shell_msg(timeout=0.1)
-            return self.client.get_iopub_msg(timeout=0.1)
-        except (queue.Empty, ValueError, KeyError):  # a forged message fails its signature
-            return None
-
-
-class Outputs:
-    """The outputs of one cell in nbformat's form, up to a size."""
-
-    def __init__(self, max_bytes):
-        self.items, self.bytes_left, self.truncated = [], max_bytes, False
-
-    def add(self, message):
-        kind, content = message["header"]["msg_type"], message["content"]
-        if kind == "clear_output":
-            self.items.clear()
-        if kind not in ("stream", "display_data", "execute_result", "error"):
-            return
-        self.bytes_left -= len(json.dumps(content, default=str))
-        if self.bytes_left < 0:
-            self.truncated = True
-        elif kind == "stream" and self.items and self.items[-1].get("name") == content["name"]:
-            self.items[-1]["text"] += content["text"]
-        else:
-            fields = {"stream": ("name", "text"), "error": ("ename", "evalue", "traceback")}
-            names = fields.get(kind, ("data", "execution_count"))
-            self.items.append({"output_type": kind, **{n: content.get(n) for n in names}})
 
 
 def set_limits(limits):
@@ -227,20 +167,3 @@ def set_limits(limits):
         _, hard = resource.getrlimit(which)
         amount = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
         resource.setrlimit(which, (amount, amount))
-
-
-def read_frame(stream):
-    head = stream.read(4)
-    if len(head) < 4:
-        return None
-    return json.loads(stream.read(struct.unpack(">I", head)[0]))
-
-
-def write_frame(stream, value):
-    data = json.dumps(value, default=str).encode()
-    stream.write(struct.pack(">I", len(data)) + data)
-    stream.flush()
-
-
-if __name__ == "__main__":
-    main()

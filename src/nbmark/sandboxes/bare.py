@@ -9,15 +9,15 @@ import warnings
 from pathlib import Path
 
 from nbmark.limits import Limits
-from nbmark.sandboxes.session import Command
+from nbmark.sandboxes.drivers import Command
 
-DRIVER = Path(__file__).parent.parent / "inside" / "driver.py"
+START = Path(__file__).parent.parent / "inside" / "start.py"
 
 
-def command(limits: Limits) -> Command:
+def driver_command(limits: Limits) -> Command:
     """The driver as an ordinary process, in an empty folder; says loudly that this is unsafe."""
     warnings.warn("--sandbox none: students' code runs with your rights", stacklevel=2)
     folder = tempfile.mkdtemp(prefix="nbmark-bare-")
     environment = {"PATH": os.defpath, "HOME": folder, "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1"}
-    shell = ["sh", "-c", 'cd "$0" && exec "$@"', folder, sys.executable, "-I", str(DRIVER)]
+    shell = ["sh", "-c", 'cd "$0" && exec "$@"', folder, sys.executable, "-I", str(START), "driver"]
     return Command(shell, environment, "see the message above")

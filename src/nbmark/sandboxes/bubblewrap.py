@@ -12,12 +12,12 @@ from pathlib import Path
 
 from nbmark.errors import SandboxUnavailable
 from nbmark.limits import Limits
+from nbmark.sandboxes.drivers import Command
 from nbmark.sandboxes.seccomp import program
-from nbmark.sandboxes.session import Command
 
 INSIDE = Path(__file__).parent.parent / "inside"
-# Where the Python environment and the driver stand inside the wall.
-ENVIRONMENT, PROGRAM = "/opt/python", "/opt/nbmark"
+# Where the Python environment and our own programs stand inside the wall.
+ENVIRONMENT, PROGRAMS = "/opt/python", "/opt/nbmark"
 WRITABLE = ("/work", "/tmp", "/dev/shm")  # each a tmpfs of the sandbox's own
 SYSTEM = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/alternatives", "/etc/fonts",
           "/etc/ld.so.cache", "/etc/localtime", "/etc/ssl/certs", "/etc/mime.types"]  # fmt: skip
@@ -36,7 +36,7 @@ exec setpriv --reuid "$NBMARK_ID" --regid "$NBMARK_ID" --clear-groups --no-new-p
 """
 
 
-def command(limits: Limits) -> Command:
+def driver_command(limits: Limits) -> Command:
     """How to start a driver behind the wall, as root or as an ordinary user.
 
     Raises
@@ -44,14 +44,33 @@ def command(limits: Limits) -> Command:
     SandboxUnavailable
         If bubblewrap is not installed.
     """
+    filter_fd = _readable(seccomp_program())
+    closed = ["--cap-drop", "ALL", "--seccomp", str(filter_fd)]
+    return _command(limits, "driver", closed, (filter_fd,))
+
+
+def server_command(limits: Limits) -> Command:
+    """The same for a fork server; its children close themselves in (`inside/isolation.py`)."""
+    # Both hold in the sandbox's own user namespace only.
+    able = ["--cap-drop", "ALL", "--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETPCAP"]
+    return _command(limits, "server", able, ())
+
+
+@functools.cache
+def seccomp_program() -> bytes:
+    """The filter, compiled once a process."""
+    return program()
+
+
+def _command(limits: Limits, program: str, privileges: list[str], fds: tuple[int, ...]) -> Command:
     bwrap = shutil.which("bwrap")
     if bwrap is None:
         raise SandboxUnavailable("bubblewrap is not installed: run 'apt-get install bubblewrap'")
-    private = {Path(sys.prefix): ENVIRONMENT, INSIDE: PROGRAM}
+    private = {Path(sys.prefix): ENVIRONMENT, INSIDE: PROGRAMS}
     if not Path(sys.base_prefix).is_relative_to("/usr"):
         private[Path(sys.base_prefix)] = sys.base_prefix
-    filter_fd, fonts_fd = _readable(seccomp_program()), _readable(_font_list()[1])
-    inner = _wall(bwrap, limits, filter_fd, fonts_fd)
+    fonts_fd = _readable(_font_list()[1])
+    inner = [*_wall(bwrap, limits, fonts_fd), *privileges]
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     if os.geteuid() == 0:
         outer = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-c",
@@ -61,21 +80,17 @@ def command(limits: Limits) -> Command:
     else:
         outer = []
         inner += _bind({str(outside): inside for outside, inside in private.items()})
-    inner += ["--remount-ro", "/", "--", f"{ENVIRONMENT}/bin/python", "-I", f"{PROGRAM}/driver.py"]
-    return Command([*outer, *inner], environment, REMEDY, (filter_fd, fonts_fd), WRITABLE)
+    inner += ["--remount-ro", "/", "--", f"{ENVIRONMENT}/bin/python", "-I",
+              f"{PROGRAMS}/start.py", program]  # fmt: skip
+    return Command([*outer, *inner], environment, REMEDY, (*fds, fonts_fd), WRITABLE)
 
 
-@functools.cache
-def seccomp_program() -> bytes:
-    """The filter, compiled once a process."""
-    return program()
-
-
-def _wall(bwrap: str, limits: Limits, filter_fd: int, fonts_fd: int) -> list[str]:
+def _wall(bwrap: str, limits: Limits, fonts_fd: int) -> list[str]:
     size = str(limits.disk_mib << 20)
     inside = {
         "PATH": f"{ENVIRONMENT}/bin:/usr/bin:/bin", "HOME": "/work", "LANG": "C.UTF-8",
         "TMPDIR": "/tmp", "MPLCONFIGDIR": "/tmp/matplotlib", "IPYTHONDIR": "/tmp/ipython",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "JUPYTER_RUNTIME_DIR": "/tmp", "PYTHONDONTWRITEBYTECODE": "1",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
@@ -84,8 +99,8 @@ def _wall(bwrap: str, limits: Limits, filter_fd: int, fonts_fd: int) -> list[str
     arguments = [
         bwrap, "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent",
         "--as-pid-1",
-        "--new-session", "--cap-drop", "ALL", "--uid", "1000", "--gid", "1000",
-        "--hostname", "sandbox", "--clearenv", "--seccomp", str(filter_fd),
+        "--new-session", "--uid", "1000", "--gid", "1000",
+        "--hostname", "sandbox", "--clearenv",
         "--proc", "/proc", "--dev", "/dev",
         *(part for folder in WRITABLE for part in ("--size", size, "--tmpfs", folder)),
         "--remount-ro", "/dev", "--chdir", "/work",

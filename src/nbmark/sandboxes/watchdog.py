@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-
-import psutil
+from collections.abc import Iterator, Sequence
 
 from nbmark.limits import Limits
+from nbmark.sandboxes.processes import Tree, cpu_s, files_in, memory_exceeds
 
 INTERVAL_S = 0.05
-Measure = Callable[[psutil.Process], float]
 
 
 class Watchdog:
@@ -39,17 +36,17 @@ class Watchdog:
         CPU time of all processes that it has seen, in seconds.
     """
 
-    def __init__(self, pid: int, limits: Limits, own_folders: Sequence[str]) -> None:
+    def __init__(self, tree: Tree, limits: Limits, own_folders: Sequence[str]) -> None:
         self.reason: str | None = None
         self.cpu_used_s = 0.0
         self._limits = limits
         self._own_folders = own_folders
         self._cpu_s = limits.cpu_s
         self._cell_began_s = math.inf
-        self._root = psutil.Process(pid)
+        self._tree = tree
         self._active = threading.Event()
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"watchdog-{pid}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"watchdog-{tree.pid}", daemon=True)
         self._thread.start()
 
     def start(self) -> None:
@@ -77,58 +74,20 @@ class Watchdog:
     def _run(self) -> None:
         self._active.wait()
         while not self._stopped.wait(INTERVAL_S):
-            try:
-                self.reason = self._excess()
-            except psutil.NoSuchProcess:
+            processes = self._tree.processes()
+            if not processes:
                 return
+            limits = self._limits
+            if memory_exceeds(processes, limits.memory_mib << 20):
+                self.reason = "memory"
+            # Whatever ended without a parent that waited is not counted: the sum never falls.
+            self.cpu_used_s = max(self.cpu_used_s, cpu_s(processes))
+            if self.cpu_used_s > self._cpu_s:
+                self.reason = "cpu"
+            elif self.cpu_used_s - self._cell_began_s > limits.cell_cpu_s:
+                self.reason = "cell cpu"
+            elif files_in(self._own_folders, processes[1:]) > limits.files:
+                self.reason = "files"
             if self.reason:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    self._root.kill()
+                self._tree.kill()
                 return
-
-    def _excess(self) -> str | None:
-        below = self._root.children(recursive=True)
-        tree = [self._root, *below]
-        limit_bytes = self._limits.memory_mib << 20
-        resident = sum(_of(process, lambda one: float(one.memory_info().rss)) for process in tree)
-        # Resident memory counts shared pages once a process, so it is only the cheap first look.
-        if (
-            resident > limit_bytes
-            and sum(_of(process, _proportional) for process in tree) > limit_bytes
-        ):
-            return "memory"
-        # Whatever ended without a parent that waited is no longer counted: the sum never falls.
-        self.cpu_used_s = max(self.cpu_used_s, sum(_of(process, _cpu_s) for process in tree))
-        if self.cpu_used_s > self._cpu_s:
-            return "cpu"
-        if self.cpu_used_s - self._cell_began_s > self._limits.cell_cpu_s:
-            return "cell cpu"
-        return "files" if _files(below, self._own_folders) > self._limits.files else None
-
-
-def _files(processes: Sequence[psutil.Process], folders: Sequence[str]) -> int:
-    """How many files stand in `folders`, as a process inside sees them."""
-    for process in processes:
-        try:
-            found = [os.statvfs(f"/proc/{process.pid}/root{folder}") for folder in folders]
-        except OSError:  # it has ended, or does not let itself be looked at
-            continue
-        return sum(one.f_files - one.f_ffree for one in found)
-    return 0
-
-
-def _of(process: psutil.Process, measure: Measure) -> float:
-    try:
-        return measure(process)
-    except psutil.Error:  # ended meanwhile
-        return 0.0
-
-
-def _proportional(process: psutil.Process) -> float:
-    full = process.memory_full_info()
-    return float(full.pss + full.swap)
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system + times.children_user + times.children_system)

@@ -1,0 +1,94 @@
+"""What the processes of a sandbox use together, read from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+
+import psutil
+
+Measure = Callable[[psutil.Process], float]
+
+
+class Tree:
+    """A process and all below it, by the process id that this machine knows it under."""
+
+    def __init__(self, pid: int) -> None:
+        self._root = psutil.Process(pid)
+
+    @classmethod
+    def of_only_child(cls, pid: int) -> Tree:
+        """The tree of the one child of a process.
+
+        Raises
+        ------
+        LookupError
+            If it has none or several.
+        """
+        try:
+            (child,) = psutil.Process(pid).children()
+        except (psutil.Error, ValueError) as error:
+            raise LookupError(f"process {pid} has no child, or several") from error
+        return cls(child.pid)
+
+    @property
+    def pid(self) -> int:
+        return int(self._root.pid)
+
+    def processes(self) -> list[psutil.Process]:
+        """All of them, the root first; empty once it has ended."""
+        try:
+            return [self._root, *self._root.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def kill(self) -> None:
+        """End the root, and with it what dies with the root."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._root.kill()
+
+
+def memory_exceeds(processes: Sequence[psutil.Process], limit_bytes: int) -> bool:
+    """Whether the proportional memory of the processes together is more than that."""
+    # Resident memory counts shared pages once a process, so it is only the cheap first look.
+    resident = sum(_of(process, lambda one: float(one.memory_info().rss)) for process in processes)
+    return resident > limit_bytes and proportional_bytes(processes) > limit_bytes
+
+
+def proportional_bytes(processes: Sequence[psutil.Process]) -> float:
+    """Their memory, each shared page divided by the number of its users."""
+    return sum(_of(process, _proportional) for process in processes)
+
+
+def cpu_s(processes: Sequence[psutil.Process]) -> float:
+    """CPU time in seconds, with that of children whose parent has waited for them."""
+    return sum(_of(process, _cpu_s) for process in processes)
+
+
+def files_in(folders: Sequence[str], processes: Sequence[psutil.Process]) -> int:
+    """How many files stand in folders that are file systems of their own, seen from inside."""
+    for process in processes:
+        try:
+            found = [os.statvfs(f"/proc/{process.pid}/root{folder}") for folder in folders]
+        except OSError:  # it has ended, or does not let itself be looked at
+            continue
+        return sum(one.f_files - one.f_ffree for one in found)
+    return 0
+
+
+def _of(process: psutil.Process, measure: Measure) -> float:
+    try:
+        return measure(process)
+    except psutil.Error:  # ended meanwhile
+        return 0.0
+
+
+def _proportional(process: psutil.Process) -> float:
+    full = process.memory_full_info()
+    return float(full.pss + full.swap)
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system + times.children_user + times.children_system)
