@@ -73,7 +73,7 @@ def test_the_wall_of_an_ordinary_user_holds_as_well(tmp_path):
     with Listeners(Path(tmp_path), canary) as listeners:
         places = {"@COURSE@": str(course), "@CANARY@": canary[:14], **listeners.places}
         verdicts, _ = suite.hand_in(course, chosen, places)
-        done = as_ordinary_user(course, "grade", "target", "--json", "--jobs", "4")
+        done = as_ordinary_user(course, "grade", "target", "--json", "--workers", "4")
         rows = {row["student"]: row for row in json.loads(done.stdout)["students"]}
         for verdict in verdicts:
             suite.judge(verdict, course, rows, canary)

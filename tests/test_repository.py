@@ -27,13 +27,14 @@ LAYERS = """
     sandboxes
     supply
     troubles
-    runner evidence feedback submissions
+    runner evidence feedback submissions replay
     pytest_plugin
     checking
     checkprocess trials
     verify doctor
     gradebook
-    collect exporters grading
+    collect exporters records
+    grading
     nbgrader_plugins report
     cli
 """

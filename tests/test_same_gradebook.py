@@ -48,7 +48,7 @@ def both(toy_course: Path, tmp_path: Path) -> tuple[Path, Path]:
 
 def test_both_commands_leave_the_same_gradebook(both):
     ours, stock = both
-    first = run(ours, "nbmark", "grade", "toy", "--force", "--jobs", "2")
+    first = run(ours, "nbmark", "grade", "toy", "--force", "--workers", "2")
     second = run(stock, "nbgrader", "autograde", "toy", "--force")
     assert first.returncode == 0, first.stderr
     assert second.returncode == 0, second.stderr

@@ -1,4 +1,4 @@
-"""Runs the hidden checks of an assignment on one submission, with pytest."""
+"""Runs the hidden checks of an assignment on submissions, with pytest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,55 +19,113 @@ from nbmark.course import Assignment, Course
 from nbmark.errors import AssignmentError, InfrastructureError, SubmissionError, UsageError
 from nbmark.identity import restore
 from nbmark.limits import Limits
-from nbmark.models import Check, Graded, Submission, Surroundings
+from nbmark.models import Check, CheckResult, Graded, Submission, Surroundings
 from nbmark.notebooks import Cell, NotebookUnreadable, read_notebook
 from nbmark.pytest_plugin import Grading, check_of
+from nbmark.replay import NeverAsked, Replay
 from nbmark.runner import Run
 from nbmark.sandboxes.supply import Supply
 from nbmark.versions import versions
 
+# What pytest brings along that the checks do not need; some of it costs more than a check.
+WITHOUT = ("cacheprovider", "terminal", "unraisableexception", "threadexception", "warnings",
+           "logging", "faulthandler", "doctest", "junitxml", "pastebin", "stepwise", "debugging",
+           "setuponly", "setupplan")  # fmt: skip
 
-def grade_submission(assignment: Assignment, submission: Submission, supply: Supply) -> Graded:
-    """Run the notebooks behind the wall, put the checks' questions, and give what came of it.
+
+def with_checks(assignment: Assignment, use: Callable[[Checks], None]) -> None:
+    """Let pytest collect an assignment's checks once, and call `use` in place of its test loop.
 
     Raises
     ------
     AssignmentError
-        If the checks cannot be collected.
+        If a file cannot be imported, a test is no check, or there is none.
     InfrastructureError
-        If there was trouble that is not the student's.
+        If pytest itself failed.
     """
-    began = time.monotonic()
-    cells, unreadable = _cells(assignment, submission)
-    limits = assignment.limits
-    run = Run(cells, limits, supply.open, Surroundings(submission.student, assignment.files))
-    plugin = Grading(run, submission.student, submission.seed, limits.answer_kib << 10)
-    try:
-        if submission.asks:
-            _pytest(assignment, plugin)
-            if plugin.broken:
-                raise plugin.broken
-        notebooks = run.finish()
-    finally:
-        run.close()
-    return Graded(
-        student=submission.student, assignment=assignment.name, digest=submission.digest,
-        notebooks=notebooks, results=plugin.results, evidence=run.evidence, unreadable=unreadable,
-        sandbox=supply.wall, versions=versions(), seconds=time.monotonic() - began,
-    )  # fmt: skip
+    graders = assignment.course.graders
+    arguments = [
+        str(assignment.graders), "-c", os.devnull, f"--rootdir={graders}",
+        f"--confcutdir={graders}", "--import-mode=importlib", "--capture=sys",
+        *(f"-pno:{one}" for one in WITHOUT),
+    ]  # fmt: skip
+    said = io.StringIO()
+    loop = _Loop(assignment, use)
+    with _import_path(graders), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = pytest.main(arguments, plugins=[loop, loop.plugin])
+    if loop.complaints:
+        gist = _gist(loop.complaints)
+        raise AssignmentError(f"graders/{assignment.name} cannot be collected: {gist}")
+    if not loop.ran and code in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        raise AssignmentError(f"graders/{assignment.name} has no checks: no test_*.py declares one")
+    if not loop.ran:
+        raise InfrastructureError(
+            f"pytest failed on graders/{assignment.name}: {_gist([said.getvalue()])}"
+        )
 
 
-def list_checks(assignment: Assignment) -> list[Check]:
-    """The assignment's checks, as pytest collects them.
+class Checks:
+    """The collected checks of one assignment, for one submission after the other."""
 
-    Raises
-    ------
-    AssignmentError
-        If a file cannot be imported or a test is no check.
-    """
-    collector = _Collector()
-    _pytest(assignment, collector, "--collect-only")
-    return collector.checks
+    def __init__(
+        self, assignment: Assignment, items: Sequence[pytest.Item], plugin: Grading
+    ) -> None:
+        self._assignment = assignment
+        self._items = items
+        self._plugin = plugin
+
+    def declared(self) -> list[Check]:
+        """What the checks are called and worth, as pytest collected them."""
+        return [check_of(item) for item in self._items]
+
+    def grade(self, submission: Submission, supply: Supply) -> Graded:
+        """Run the notebooks behind the wall, put the checks' questions, and give what came of it.
+
+        Raises
+        ------
+        InfrastructureError
+            If there was trouble that is not the student's.
+        """
+        began = time.monotonic()
+        assignment = self._assignment
+        cells, unreadable = _cells(assignment, submission)
+        surroundings = Surroundings(submission.student, assignment.files)
+        run = Run(cells, assignment.limits, supply.open, surroundings)
+        results: list[CheckResult] = []
+        try:
+            if submission.asks:
+                results = self._results(run, submission.student, submission.seed)
+            notebooks = run.finish()
+        finally:
+            run.close()
+        return Graded(
+            student=submission.student, assignment=assignment.name, digest=submission.digest,
+            notebooks=notebooks, results=results, evidence=run.evidence, reached=run.reached,
+            unreadable=unreadable, sandbox=supply.wall, versions=versions(),
+            source_digest=assignment.source_digest(), seconds=time.monotonic() - began,
+            spent_s=run.spent_s,
+        )  # fmt: skip
+
+    def regrade(self, graded: Graded, seed: bytes) -> Graded:
+        """The same submission judged by today's checks, from what was asked when it ran.
+
+        Raises
+        ------
+        NeverAsked
+            If the checks ask something new, or the instructor's part of the notebook has changed.
+        """
+        if graded.source_digest != self._assignment.source_digest():
+            raise NeverAsked("the assignment's own cells or files have changed")
+        return replace(graded, results=self._results(Replay(graded), graded.student, seed))
+
+    def _results(self, run: Run | Replay, student: str, seed: bytes) -> list[CheckResult]:
+        self._plugin.begin(run, student, seed, self._assignment.limits.answer_kib << 10)
+        for item in sorted(self._items, key=lambda item: run.position(check_of(item).cell)):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+            if self._plugin.broken:
+                item.session.shouldstop = False
+                raise self._plugin.broken
+        return self._plugin.results
 
 
 def run_of_file(
@@ -115,31 +173,35 @@ def _cells(
     return cells, unreadable
 
 
-def _pytest(assignment: Assignment, plugin: object, *options: str) -> None:
-    graders = assignment.course.graders
-    said = io.StringIO()
-    arguments = [
-        str(assignment.graders), "-c", os.devnull, f"--rootdir={graders}",
-        f"--confcutdir={graders}", "--import-mode=importlib", "-p", "no:cacheprovider",
-        "--tb=short", "-q", "--no-header", "--color=no",
-        *options,
-    ]  # fmt: skip
-    with _import_path(graders), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        code = pytest.main(arguments, plugins=[plugin])
-    if code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        return
-    if code == pytest.ExitCode.INTERRUPTED and getattr(plugin, "broken", None):
-        return
-    if code == pytest.ExitCode.NO_TESTS_COLLECTED:
-        raise AssignmentError(f"graders/{assignment.name} has no checks: no test_*.py declares one")
-    if code == pytest.ExitCode.INTERNAL_ERROR:
-        raise InfrastructureError(f"pytest failed on graders/{assignment.name}: {_gist(said)}")
-    raise AssignmentError(f"graders/{assignment.name} cannot be collected: {_gist(said)}")
+class _Loop:
+    """pytest's test loop, handed over."""
+
+    def __init__(self, assignment: Assignment, use: Callable[[Checks], None]) -> None:
+        self.plugin = Grading()
+        self.complaints: list[str] = []
+        self.ran = False
+        self._assignment = assignment
+        self._use = use
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.complaints.append(str(report.longrepr))
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        try:
+            for item in session.items:
+                check_of(item)
+        except pytest.UsageError as error:
+            self.complaints.append(str(error))
+        if session.items and not self.complaints:
+            self.ran = True
+            self._use(Checks(self._assignment, session.items, self.plugin))
+        return True
 
 
-def _gist(said: io.StringIO) -> str:
-    """The line of pytest's output that says what is wrong."""
-    lines = [line for line in said.getvalue().splitlines() if line.strip()]
+def _gist(complaints: Iterable[str]) -> str:
+    """The line of what pytest said that tells what is wrong."""
+    lines = [line for one in complaints for line in one.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("E ", "ERROR", "INTERNALERROR"))]
     return " ".join((errors or lines or ["pytest said nothing"])[0].split())[:300]
 
@@ -152,16 +214,6 @@ def _import_path(graders: Path) -> Iterator[None]:
         yield
     finally:
         sys.path.remove(str(graders))
-
-
-class _Collector:
-    """Notes what pytest collects."""
-
-    def __init__(self) -> None:
-        self.checks: list[Check] = []
-
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        self.checks = [check_of(item) for item in items]
 
 
 def _assignment_of(targets: Sequence[Path]) -> Assignment:

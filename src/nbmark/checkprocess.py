@@ -15,22 +15,30 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbmark.course import Assignment, Course
 from nbmark.errors import AssignmentError, InfrastructureError, NbmarkError, SandboxUnavailable
 from nbmark.models import Check, Graded, Submission
+from nbmark.replay import NeverAsked
 from nbmark.sandboxes.supply import Supply
 from nbmark.wire import Wire, WireClosed, WireGarbage, WireTimeout
+
+if TYPE_CHECKING:
+    from nbmark.checking import Checks
 
 MAX_FRAME_BYTES = 1 << 30
 # Beyond the submission's own limit: starting, collecting the checks, writing the reply.
 MARGIN_S = 120.0
 KEPT = ("PATH", "HOME", "LANG", "PYTHONPATH", "XDG_CACHE_HOME", "TMPDIR")
-ERRORS = {one.__name__: one for one in (AssignmentError, InfrastructureError, SandboxUnavailable)}
+ERRORS = {
+    one.__name__: one
+    for one in (AssignmentError, InfrastructureError, NeverAsked, SandboxUnavailable)
+}
+Request = dict[str, Any]
 
 
 class CheckProcess:
@@ -45,20 +53,17 @@ class CheckProcess:
         self._killed = False
 
     def grade(self, submission: Submission) -> Graded:
-        """As `checking.grade_submission`, in the process."""
-        notebooks = {
-            name: None if data is None else base64.b64encode(data).decode()
-            for name, data in submission.notebooks.items()
-        }
-        reply = self._request({
-            "op": "grade", "student": submission.student, "digest": submission.digest,
-            "seed": submission.seed.hex(), "asks": submission.asks,
-            "refused": dict(submission.refused), "notebooks": notebooks})  # fmt: skip
-        return Graded.from_json(reply)
+        """As `checking.Checks.grade`, in the process."""
+        return Graded.from_json(self.request(grade_request(submission)))
+
+    def regrade(self, graded: Graded, seed: bytes) -> Graded:
+        """As `checking.Checks.regrade`, in the process."""
+        request = {"op": "regrade", "graded": graded.to_json(), "seed": seed.hex()}
+        return Graded.from_json(self.request(request))
 
     def list_checks(self) -> list[Check]:
-        """As `checking.list_checks`, in the process."""
-        return [Check(**one) for one in self._request({"op": "list"})["checks"]]
+        """As `checking.Checks.declared`, in the process."""
+        return [Check(**one) for one in self.request({"op": "list"})["checks"]]
 
     def start(self) -> None:
         """Start the process now, so that it is ready when the first request comes."""
@@ -79,7 +84,8 @@ class CheckProcess:
             self._wire.close()
         self._process = self._wire = None
 
-    def _request(self, request: dict[str, Any]) -> dict[str, Any]:
+    def request(self, request: Request) -> dict[str, Any]:
+        """The reply to a request that is JSON already."""
         wire = self._connected()
         deadline = time.monotonic() + self._assignment.limits.submission_timeout_s + MARGIN_S
         try:
@@ -116,13 +122,26 @@ class CheckProcess:
 
 
 class CheckPool:
-    """Some check processes that threads share; modelled on a pool of connections."""
+    """Some check processes that threads share; modelled on a pool of connections.
+
+    Attributes
+    ----------
+    at_once
+        How many submissions should be under way to keep all of them busy.
+    """
 
     def __init__(self, assignment: Assignment, sandbox: str, size: int) -> None:
+        self.at_once = 2 * size  # the next one waits beside the one at work
         self._all = [CheckProcess(assignment, sandbox) for _ in range(size)]
         self._free: queue.SimpleQueue[CheckProcess] = queue.SimpleQueue()
         for process in self._all:
             self._free.put(process)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Callable[[Submission], Future[Graded]]]:
+        """Gives what hands out a submission to grade, to the next process that is free."""
+        with self.threads() as threads:
+            yield lambda submission: threads.submit(self.grade, submission)
 
     @contextlib.contextmanager
     def threads(self) -> Iterator[ThreadPoolExecutor]:
@@ -142,8 +161,9 @@ class CheckPool:
             process.close()
 
     def start(self) -> None:
-        """Start one process now; the others start when there is work for them."""
-        self._all[0].start()
+        """Start all processes now, so that they are ready when there is work for them."""
+        for process in self._all:
+            process.start()
 
     def grade(self, submission: Submission) -> Graded:
         """As `CheckProcess.grade`, in the next process that is free."""
@@ -164,6 +184,11 @@ class CheckPool:
             self._free.put(process)
 
 
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def serve(root: str, name: str, sandbox: str) -> None:
     """Answer requests on standard input until it closes or the coordinator is gone."""
     wire = Wire(os.dup(0), os.dup(1))
@@ -171,37 +196,74 @@ def serve(root: str, name: str, sandbox: str) -> None:
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     assignment = Course(Path(root)).assignment(name)
     imports = assignment.imports if assignment.uses_fork_server else None
-    with (
-        contextlib.suppress(WireClosed),
-        contextlib.closing(Supply(sandbox, assignment.limits, imports)) as supply,
-    ):
+    with contextlib.closing(Supply(sandbox, assignment.limits, imports)) as supply:
         supply.prepare()
-        while True:
-            request = wire.receive(deadline=math.inf, max_bytes=MAX_FRAME_BYTES)
-            wire.send(_answer(assignment, supply, request), deadline=math.inf)
+        # Imported here: the sandbox gets ready while pytest is loaded.
+        from nbmark.checking import with_checks
+
+        def answer_all(checks: Checks, request: Request | None) -> None:
+            while request is not None:
+                try:
+                    reply = {"ok": _answer(checks, supply, request)}
+                except Exception as error:
+                    reply = _refusal(error)
+                _send(wire, reply)
+                request = _receive(wire)
+
+        while (first := _receive(wire)) is not None:
+            try:
+                with_checks(assignment, lambda checks: answer_all(checks, first))
+            except NbmarkError as error:  # the checks cannot be collected
+                _send(wire, _refusal(error))
 
 
-def _answer(assignment: Assignment, supply: Supply, request: dict[str, Any]) -> dict[str, Any]:
-    # Imported here: the first sandbox starts while pytest is loaded.
-    from nbmark.checking import grade_submission, list_checks
+def grade_request(submission: Submission) -> Request:
+    """A submission as JSON, for `CheckProcess.request`."""
+    notebooks = {
+        name: None if data is None else base64.b64encode(data).decode()
+        for name, data in submission.notebooks.items()
+    }
+    return {
+        "op": "grade", "student": submission.student, "digest": submission.digest,
+        "seed": submission.seed.hex(), "asks": submission.asks,
+        "refused": dict(submission.refused), "notebooks": notebooks,
+    }  # fmt: skip
 
+
+def _answer(checks: Checks, supply: Supply, request: Request) -> dict[str, Any]:
+    if request["op"] == "list":
+        return {"checks": [vars(one) for one in checks.declared()]}
+    seed = bytes.fromhex(request["seed"])
+    if request["op"] == "regrade":
+        return checks.regrade(Graded.from_json(request["graded"]), seed).to_json()
+    notebooks = {
+        name: None if data is None else base64.b64decode(data)
+        for name, data in request["notebooks"].items()
+    }
+    submission = Submission(
+        request["student"], notebooks, request["digest"], seed, request["refused"], request["asks"]
+    )  # fmt: skip
+    return checks.grade(submission, supply).to_json()
+
+
+def _refusal(error: Exception) -> dict[str, Any]:
+    if not isinstance(error, NbmarkError):
+        error = InfrastructureError(f"{type(error).__name__}: {error}")
+    kind = next((k.__name__ for k in type(error).__mro__ if k.__name__ in ERRORS), "")
+    return {"error": kind, "message": str(error)}
+
+
+def _receive(wire: Wire) -> Request | None:
+    """The next request, None once the coordinator is gone."""
     try:
-        if request["op"] == "list":
-            return {"ok": {"checks": [vars(one) for one in list_checks(assignment)]}}
-        notebooks = {
-            name: None if data is None else base64.b64decode(data)
-            for name, data in request["notebooks"].items()
-        }
-        submission = Submission(
-            request["student"], notebooks, request["digest"], bytes.fromhex(request["seed"]),
-            request["refused"], request["asks"],
-        )  # fmt: skip
-        return {"ok": grade_submission(assignment, submission, supply).to_json()}
-    except NbmarkError as error:
-        kind = next((k.__name__ for k in type(error).__mro__ if k.__name__ in ERRORS), "")
-        return {"error": kind, "message": str(error)}
-    except Exception as error:
-        return {"error": "InfrastructureError", "message": f"{type(error).__name__}: {error}"}
+        return wire.receive(deadline=math.inf, max_bytes=MAX_FRAME_BYTES)
+    except WireClosed:
+        return None
+
+
+def _send(wire: Wire, reply: dict[str, Any]) -> None:
+    with contextlib.suppress(WireClosed):
+        wire.send(reply, deadline=math.inf)
 
 
 def _end_with(parent: int) -> None:

@@ -20,7 +20,7 @@ from nbmark.errors import AssignmentError, NbmarkError, UsageError
 
 if TYPE_CHECKING:
     from nbmark.course import Assignment
-    from nbmark.grading import Row
+    from nbmark.records import Row
 
 ASSIGNMENT = click.argument("assignment", required=False)
 ALL = click.option("--all", "everything", is_flag=True, help="Every assignment of the course.")
@@ -28,6 +28,10 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead 
 SANDBOX = click.option(
     "--sandbox", default="bubblewrap", show_default=True, type=click.Choice(["bubblewrap", "none"]),
     help="The wall around students' code: bubblewrap, or none (development only).",
+)  # fmt: skip
+WORKERS = click.option(
+    "--workers", type=click.IntRange(1, 512), metavar="N",
+    help="How many submissions run at the same time; one a processor if not given.",
 )  # fmt: skip
 COURSE = click.option(
     "--course", "root", default=".", show_default=True, metavar="FOLDER",
@@ -65,20 +69,19 @@ def main() -> None:
 @ALL
 @click.option("--student", "students", multiple=True, metavar="ID", help="Only this student.")
 @click.option("--force", is_flag=True, help="Grade anew what is graded already.")
-@click.option("--jobs", default=2, show_default=True, type=click.IntRange(1, 64),
-              help="Submissions graded at the same time.")  # fmt: skip
+@WORKERS
 @SANDBOX
 @COURSE
 @JSON
 def grade(
-    assignment: str | None, everything: bool, students: tuple[str, ...], force: bool, jobs: int,
-    sandbox: str, root: Path, as_json: bool,
+    assignment: str | None, everything: bool, students: tuple[str, ...], force: bool,
+    workers: int | None, sandbox: str, root: Path, as_json: bool,
 ) -> None:  # fmt: skip
     """Grade the submissions of ASSIGNMENT, or with --all of the whole course, that are due."""
     found, well = [], True
     for material in _asked_for(root, assignment, everything):
         try:
-            rows = _graded(material, students, force, jobs, sandbox, everything)
+            rows = _graded(material, students, force, workers, sandbox, everything)
         except AssignmentError as error:
             if not everything:
                 raise
@@ -88,7 +91,7 @@ def grade(
         from nbmark import report
 
         well = well and not any(row.outcome == "not graded" for row in rows)
-        found.append(report.rows_as_json(material.name, rows))
+        found.append(report.rows_as_json(material, rows))
         if not as_json:
             report.print_rows(material.name, rows)
     if students and not any(one["students"] for one in found):
@@ -103,14 +106,13 @@ def grade(
 @ALL
 @click.option("--fast", is_flag=True,
               help="Only as many wrong answers as it takes to fail each check.")  # fmt: skip
-@click.option("--jobs", default=2, show_default=True, type=click.IntRange(1, 64),
-              help="Cases tried at the same time.")  # fmt: skip
+@WORKERS
 @SANDBOX
 @COURSE
 @JSON
 def verify(
-    assignment: str | None, everything: bool, fast: bool, jobs: int, sandbox: str, root: Path,
-    as_json: bool,
+    assignment: str | None, everything: bool, fast: bool, workers: int | None, sandbox: str,
+    root: Path, as_json: bool,
 ) -> None:  # fmt: skip
     """Try ASSIGNMENT, or with --all every one, on its own answers, right and wrong."""
     from nbmark import report
@@ -121,7 +123,7 @@ def verify(
     found, well = [], True
     for material in _asked_for(root, assignment, everything):
         with contextlib.closing(report.Progress(material.name)) as progress:
-            cases = run(material, sandbox, jobs=jobs, choose=quick if fast else list,
+            cases = run(material, sandbox, workers=workers or 0, choose=quick if fast else list,
                         on_case=progress.verifying)  # fmt: skip
         as_expected = all(case.as_expected for case in cases)
         well = well and as_expected
@@ -154,13 +156,13 @@ def doctor(root: Path, as_json: bool) -> None:
 
 
 def _graded(
-    material: Assignment, students: Sequence[str], force: bool, jobs: int, sandbox: str,
+    material: Assignment, students: Sequence[str], force: bool, workers: int | None, sandbox: str,
     everything: bool,
 ) -> list[Row]:  # fmt: skip
     """Grade one assignment; in the whole course, a student may have skipped it."""
-    from nbmark.checkprocess import CheckPool
+    from nbmark.checkprocess import CheckPool, cores
 
-    with contextlib.closing(CheckPool(material, sandbox, jobs)) as processes:
+    with contextlib.closing(CheckPool(material, sandbox, workers or cores())) as processes:
         if not everything:
             processes.start()  # it gets ready while nbgrader is loaded, which takes two seconds
         from nbmark import report
@@ -172,7 +174,7 @@ def _graded(
         chosen = [one for one in students if one in present] if students else None
         with contextlib.closing(report.Progress(material.name)) as progress:
             return grade(material, registrar, processes, chosen,
-                         Settings(sandbox, jobs, force), progress)  # fmt: skip
+                         Settings(sandbox, force), progress)  # fmt: skip
 
 
 def _complain(error: NbmarkError) -> None:

@@ -110,6 +110,16 @@ class Assignment:
             if path.suffix != ".ipynb"
         }
 
+    def source_digest(self) -> str:
+        """SHA-256 of what a student's notebook runs that is the instructor's, not the student's."""
+        total = hashlib.sha256()
+        locked = [c for cells in self.notebooks.values() for c in cells if c.is_locked]
+        parts = [part for one in locked for part in (one.grade_id.encode(), one.source.encode())]
+        parts += [part for name, data in self.files.items() for part in (name.encode(), data)]
+        for part in parts:
+            total.update(hashlib.sha256(part).digest())
+        return total.hexdigest()
+
     @property
     def autograded_cells(self) -> dict[str, float]:
         """Grade id → points of every cell whose points come from hidden checks."""

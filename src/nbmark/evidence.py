@@ -18,11 +18,12 @@ from nbmark.safefiles import write_atomic
 
 @dataclass(frozen=True)
 class Mark:
-    """The mark of completion: which submission was graded, with which checks."""
+    """The mark of completion: which submission was graded, with which checks, in what time."""
 
     digest: str
     checks_digest: str
     sandbox: str
+    seconds: float = 0.0
 
 
 def store(course: Course, graded: Graded) -> Path:
@@ -35,7 +36,10 @@ def store(course: Course, graded: Graded) -> Path:
 def mark_complete(course: Course, graded: Graded, checks_digest: str) -> None:
     """Note that files and gradebook hold this grading in full."""
     folder = _folder(course, graded.assignment, graded.student)
-    _write(folder / "graded.json", vars(Mark(graded.digest, checks_digest, graded.sandbox)))
+    _write(
+        folder / "graded.json",
+        vars(Mark(graded.digest, checks_digest, graded.sandbox, graded.seconds)),
+    )
 
 
 def unmark(course: Course, assignment: str, student: str) -> None:
@@ -58,7 +62,13 @@ def load(course: Course, assignment: str, student: str) -> Graded | None:
     if mark is None:
         return None
     path = course.evidence / assignment / student / f"{mark.digest}.json"
-    return Graded.from_json(json.loads(path.read_text())) if path.exists() else None
+    return Graded.from_json(json.loads(path.read_bytes())) if path.exists() else None
+
+
+def students(course: Course, assignment: str) -> list[str]:
+    """Everybody with a complete grading, sorted."""
+    marks = (course.evidence / assignment).glob("*/graded.json")
+    return sorted(path.parent.name for path in marks)
 
 
 def _folder(course: Course, assignment: str, student: str) -> Path:
@@ -67,4 +77,4 @@ def _folder(course: Course, assignment: str, student: str) -> Path:
 
 
 def _write(path: Path, value: object) -> None:
-    write_atomic(path, json.dumps(value, indent=1).encode() + b"\n", mode=0o600)
+    write_atomic(path, json.dumps(value).encode() + b"\n", mode=0o600)

@@ -68,6 +68,15 @@ def diagnosis(result: CheckResult) -> str:
     return RAISED if result.outcome == "raised" else result.says or PLAIN_FAILURE
 
 
+def gist(graded: Graded) -> str:
+    """The first thing a reader of a table wants to know about a submission."""
+    if graded.unreadable:
+        return next(iter(graded.unreadable.values()))
+    said = list(dict.fromkeys(filter(None, map(diagnosis, graded.results))))
+    more = f" (and {len(said) - 1} more)" if len(said) > 1 else ""
+    return said[0] + more if said else "all right"
+
+
 def _sentences(result: CheckResult) -> list[str]:
     said = diagnosis(result)
     own = f"Your value: {result.own}" if result.own and result.outcome == "failed" else ""

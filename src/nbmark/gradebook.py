@@ -11,9 +11,14 @@ import datetime
 import glob
 import re
 import sqlite3
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+# Where this package is there, jsonschema compiles a grammar of web addresses with it whenever it is
+# imported, which takes a second. Nothing of ours looks at the syntax of addresses.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 from nbgrader.api import (
     Comment,
@@ -37,6 +42,7 @@ from nbmark.models import Graded, RunCell
 from nbmark.scoring import CellScore
 
 NO_RESPONSE = "No response."
+DATABASE_ERRORS = (SQLAlchemyError, sqlite3.Error)
 
 
 def load_config(root: Path) -> Config:
@@ -68,6 +74,7 @@ class Registrar:
     def __init__(self, coursedir: CourseDirectory, config: Config) -> None:
         self._coursedir = coursedir
         self._config = config
+        self._kept: Gradebook | None = None
 
     @classmethod
     def of_course(cls, config: Config) -> Registrar:
@@ -120,14 +127,15 @@ class Registrar:
                 f"'{cell[1]}' of {cell[2]:g} points; {remedy}"
             )
 
-    def holds(self, assignment: str, student: str) -> bool:
-        """Whether the gradebook has a submission of the student."""
+    def handed_in(self, assignment: str) -> set[str]:
+        """Everybody who has a submission in the gradebook."""
         with self._open() as gradebook:
-            try:
-                gradebook.find_submission(assignment, student)
-            except MissingEntry:
-                return False
-            return True
+            found = (
+                gradebook.db.query(SubmittedAssignment.student_id)
+                .join(SubmittedAssignment.assignment)
+                .filter_by(name=assignment)
+            )
+            return {student for (student,) in found}
 
     def due_date(self, assignment: str) -> datetime.datetime | None:
         """When the assignment is due, in UTC without a zone; None if there is no such date."""
@@ -153,25 +161,28 @@ class Registrar:
         submitted_at: datetime.datetime | None,
     ) -> None:
         """Write one submission's scores, all or nothing; marks given by hand stay."""
+        with self._writing(graded) as (gradebook, submission):
+            if submitted_at is not None:
+                submission.timestamp = submitted_at
+            _write_all_grades(submission, graded, scores)
+            gradebook.db.flush()
+            gradebook.db.expire_all()
+            for notebook in submission.notebooks:
+                self._penalise(submission, notebook)
+
+    def record_again(self, graded: Graded, scores: Mapping[str, CellScore]) -> None:
+        """Write new scores of a submission, all or nothing; late penalties stay as well."""
+        with self._writing(graded) as (_, submission):
+            _write_all_grades(submission, graded, scores)
+
+    @contextlib.contextmanager
+    def _writing(self, graded: Graded) -> Iterator[tuple[Gradebook, SubmittedAssignment]]:
         with self._open() as gradebook:
-            session = gradebook.db
             try:
-                submission = _submission(gradebook, graded)
-                if submitted_at is not None:
-                    submission.timestamp = submitted_at
-                for notebook in submission.notebooks:
-                    cells = {
-                        str(cell.nbgrader.get("grade_id")): cell
-                        for cell in graded.notebooks.get(notebook.name, [])
-                    }
-                    _write_grades(notebook, cells, scores, notebook.name in graded.unreadable)
-                session.flush()
-                session.expire_all()
-                for notebook in submission.notebooks:
-                    self._penalise(submission, notebook)
-                session.commit()
+                yield gradebook, _submission(gradebook, graded)
+                gradebook.db.commit()
             except Exception as error:
-                session.rollback()
+                gradebook.db.rollback()
                 raise InfrastructureError(
                     f"the gradebook refused the scores of '{graded.student}': {error}"
                 ) from error
@@ -206,17 +217,44 @@ class Registrar:
             notebook.late_submission_penalty = assigner._check_late_penalty(notebook, penalty)
 
     @contextlib.contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """One connection for all that is done in the block, between whose steps nothing is held."""
+        with self._opened() as gradebook:
+            self._kept = gradebook
+            try:
+                yield
+            finally:
+                self._kept = None
+
+    @contextlib.contextmanager
     def _open(self) -> Iterator[Gradebook]:
         """nbgrader's gradebook; a file that is locked or broken is our own trouble."""
+        if self._kept is None:
+            with self._opened() as gradebook:
+                yield gradebook
+            return
+        try:
+            yield self._kept
+        except DATABASE_ERRORS as error:
+            raise _unusable(error) from error
+        finally:
+            self._kept.db.rollback()  # gives back every lock; what is written was committed
+            self._kept.db.expunge_all()
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Gradebook]:
         try:
             with Gradebook(self._coursedir.db_url, self._coursedir.course_id) as gradebook:
                 yield gradebook
-        except (SQLAlchemyError, sqlite3.Error) as error:
-            said = str(error).splitlines()[0]
-            raise InfrastructureError(f"the gradebook cannot be used: {said}") from error
+        except DATABASE_ERRORS as error:
+            raise _unusable(error) from error
 
     def _path(self, step: str, student: str, assignment: str) -> str:
         return str(self._coursedir.format_path(step, student, assignment))
+
+
+def _unusable(error: Exception) -> InfrastructureError:
+    return InfrastructureError(f"the gradebook cannot be used: {str(error).splitlines()[0]}")
 
 
 def parse_timestamp(text: str) -> datetime.datetime | None:
@@ -253,6 +291,17 @@ def _submission(gradebook: Gradebook, graded: Graded) -> SubmittedAssignment:
         gradebook.db.add(submission)
     gradebook.db.flush()
     return submission
+
+
+def _write_all_grades(
+    submission: SubmittedAssignment, graded: Graded, scores: Mapping[str, CellScore]
+) -> None:
+    for notebook in submission.notebooks:
+        cells = {
+            str(cell.nbgrader.get("grade_id")): cell
+            for cell in graded.notebooks.get(notebook.name, [])
+        }
+        _write_grades(notebook, cells, scores, notebook.name in graded.unreadable)
 
 
 def _write_grades(

@@ -1,7 +1,7 @@
 """Grades an assignment: decides who is due, runs them side by side, writes one after the other.
 
-`grade` is the one way to a grade: ``nbmark grade`` calls it with several jobs, ``nbgrader
-autograde`` and formgrader's button with one. It alone writes grades, under the course lock.
+`grade` is the one way to a grade: ``nbmark grade`` calls it with several workers, ``nbgrader
+autograde`` and formgrader's button with one. It alone gives grades, under the course lock.
 """
 
 from __future__ import annotations
@@ -9,57 +9,46 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
 
-from nbmark import evidence
-from nbmark.checkprocess import CheckPool
 from nbmark.course import Assignment, Course, make_private
 from nbmark.errors import InfrastructureError, SandboxUnavailable, unknown
-from nbmark.feedback import autograded_notebook
 from nbmark.gradebook import Registrar, parse_timestamp
-from nbmark.models import Graded
-from nbmark.safefiles import replaced_folder, shown, write_atomic
-from nbmark.scoring import CellScore, scores
+from nbmark.models import Graded, Submission
+from nbmark.records import Records, Row
+from nbmark.safefiles import shown
 from nbmark.submissions import Received, is_student_id, receive
 from nbmark.verify import Case, ensure_verified
 
-EARLIER_CHECKS = "graded with earlier checks; --force grades anew"
 STRANGE = "the name of its folder under submitted/ cannot be a student's id; rename or remove it"
 
+Submit = Callable[[Submission], Future[Graded]]
 
-@dataclass(frozen=True)
-class Row:
-    """What became of one student's submission.
 
-    Parameters
+class Workers(Protocol):
+    """Who runs submissions.
+
+    Attributes
     ----------
-    outcome
-        ``graded``, ``up to date`` or ``not graded``.
-    graded, scores
-        The grading, None and empty if there is none.
-    trouble
-        Why it was not graded.
+    at_once
+        How many submissions should be under way to keep them all busy.
     """
 
-    student: str
-    outcome: str
-    graded: Graded | None = None
-    scores: dict[str, CellScore] = field(default_factory=dict)
-    trouble: str = ""
+    at_once: int
 
-    @property
-    def earned(self) -> float:
-        return round(sum(one.earned for one in self.scores.values()), 9)
+    def running(self) -> AbstractContextManager[Submit]:
+        """Hand out work inside the block; an exception in it ends what is under way."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to grade: `sandbox` kind, number of parallel `jobs`, whether to grade anew (`force`)."""
+    """How to grade: `sandbox` kind, whether to grade anew (`force`) and to `create_students`."""
 
     sandbox: str = "bubblewrap"
-    jobs: int = 1
     force: bool = False
     create_students: bool = True
 
@@ -78,7 +67,7 @@ class Watcher:
 
 
 def grade(
-    assignment: Assignment, registrar: Registrar, processes: CheckPool,
+    assignment: Assignment, registrar: Registrar, workers: Workers,
     students: Sequence[str] | None, settings: Settings, watcher: Watcher,
 ) -> list[Row]:  # fmt: skip
     """Grade whoever is due; one row for each student asked for, sorted by id.
@@ -98,121 +87,35 @@ def grade(
     if not settings.create_students:
         for student in chosen:
             registrar.refuse_unknown_student(student)
-    with _lock(assignment.course):
-        ensure_verified(assignment, settings.sandbox, jobs=max(2, settings.jobs),
-                        on_case=watcher.verifying)  # fmt: skip
-        desk = _Desk(assignment, registrar, settings, assignment.digest())
-        strange = {student for student in chosen if not is_student_id(student)}
-        received = {student: desk.receive(student) for student in chosen if student not in strange}
-        due = {who: one for who, one in received.items() if settings.force or desk.is_due(one)}
-        watcher.begin(len(due), len(received) - len(due))
-        rows = [desk.row_of_record(who) for who in received.keys() - due.keys()]
-        rows += desk.grade_all(due, processes, watcher)
-        rows += [Row(shown(who), "not graded", trouble=STRANGE) for who in strange]
+    with course_lock(assignment.course), registrar.kept_open():
+        ensure_verified(assignment, settings.sandbox, on_case=watcher.verifying)
+        records = Records(assignment, registrar)
+        inbox = _Inbox(assignment, registrar)
+        rows: list[Row] = []
+        due: list[str] = []
+        for student in chosen:
+            if not is_student_id(student):
+                rows.append(Row(shown(student), "not graded", trouble=STRANGE))
+            elif settings.force or records.is_due(inbox.receive(student)):
+                due.append(student)
+            else:
+                rows.append(records.row(student))
+        watcher.begin(len(due), len(chosen) - len(due))
+        for row in _graded(_longest_first(due, records), inbox, records, workers):
+            rows.append(row)
+            watcher.finished(row)
     return sorted(rows, key=lambda row: row.student)
 
 
-class _Desk:
-    """One run of grading: what every step of it needs."""
-
-    def __init__(
-        self, assignment: Assignment, registrar: Registrar, settings: Settings, checks_digest: str
-    ) -> None:
-        self._assignment = assignment
-        self._course = assignment.course
-        self._registrar = registrar
-        self._settings = settings
-        self._checks_digest = checks_digest
-        self._cells = assignment.autograded_cells
-        self._secret = self._course.secret()
-
-    def receive(self, student: str) -> Received:
-        folder = self._registrar.submitted(student, self._assignment.name)
-        return receive(self._assignment, student, folder, self._secret, parse_timestamp)
-
-    def is_due(self, received: Received) -> bool:
-        """Whether this very submission has no complete grading in files and gradebook."""
-        student, name = received.submission.student, self._assignment.name
-        mark = evidence.completed(self._course, name, student)
-        folder = self._registrar.autograded(student, name)
-        return (
-            mark is None
-            or mark.digest != received.submission.digest
-            or not all((folder / f"{one}.ipynb").is_file() for one in self._assignment.notebooks)
-            or not self._registrar.holds(name, student)
-        )
-
-    def row_of_record(self, student: str) -> Row:
-        """What is on record; with other checks than today's, it says so and is left as it is."""
-        name = self._assignment.name
-        mark = evidence.completed(self._course, name, student)
-        graded = evidence.load(self._course, name, student)
-        if graded is None or mark is None:
-            return Row(student, "up to date")
-        if mark.checks_digest != self._checks_digest:
-            return Row(student, "up to date", graded, trouble=EARLIER_CHECKS)
-        return Row(student, "up to date", graded, scores(graded, self._cells))
-
-    def grade_all(
-        self, due: dict[str, Received], processes: CheckPool, watcher: Watcher
-    ) -> list[Row]:
-        """Run side by side, write one after the other as they end."""
-        rows: list[Row] = []
-        with processes.threads() as threads:
-            waiting: dict[Future[Graded], Received] = {
-                threads.submit(processes.grade, one.submission): one for one in due.values()
-            }
-            while waiting:
-                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    received = waiting.pop(future)
-                    try:
-                        row = self._conclude(future, received)
-                    except SandboxUnavailable as error:
-                        if not any(one.outcome == "graded" for one in rows):
-                            raise  # no other submission would fare better
-                        row = Row(received.submission.student, "not graded", trouble=str(error))
-                    rows.append(row)
-                    watcher.finished(row)
-        return rows
-
-    def _conclude(self, future: Future[Graded], received: Received) -> Row:
-        student = received.submission.student
-        try:
-            graded = future.result()
-            points = scores(graded, self._cells)
-            self._write(graded, points, received)
-        except SandboxUnavailable:
-            raise  # perhaps nobody can be graded here
-        except (InfrastructureError, OSError) as error:
-            return Row(student, "not graded", trouble=str(error))
-        return Row(student, "graded", graded, points)
-
-    def _write(self, graded: Graded, points: dict[str, CellScore], received: Received) -> None:
-        """Evidence, files, gradebook, mark: a kill between any two of them leaves it due."""
-        evidence.unmark(self._course, graded.assignment, graded.student)
-        evidence.store(self._course, graded)
-        folder = self._registrar.autograded(graded.student, graded.assignment)
-        notebooks = {
-            f"{name}.ipynb": autograded_notebook(graded, name) for name in graded.notebooks
-        }
-        with replaced_folder(folder) as fresh:
-            for name, data in {**notebooks, **received.notes}.items():
-                write_atomic(fresh / name, data)
-        self._registrar.record(graded, points, received.submitted_at)
-        evidence.mark_complete(self._course, graded, self._checks_digest)
-
-
-def _chosen(registrar: Registrar, name: str, students: Sequence[str] | None) -> list[str]:
-    present = registrar.students(name)
-    for student in students or ():
-        if student not in present:
-            raise unknown(f"submission of '{name}' by student", student, "submitted/", present)
-    return present if students is None else sorted(set(students))
-
-
 @contextlib.contextmanager
-def _lock(course: Course) -> Iterator[None]:
-    """One grading of a course at a time; the lock ends with the process that holds it."""
+def course_lock(course: Course) -> Iterator[None]:
+    """One grading of a course at a time; the lock ends with the process that holds it.
+
+    Raises
+    ------
+    InfrastructureError
+        If somebody else holds it.
+    """
     make_private(course.state)
     fd = os.open(course.state / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -225,3 +128,60 @@ def _lock(course: Course) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+class _Inbox:
+    """What was handed in, read when it is needed: never more than is under way."""
+
+    def __init__(self, assignment: Assignment, registrar: Registrar) -> None:
+        self._assignment = assignment
+        self._registrar = registrar
+        self._secret = assignment.course.secret()
+
+    def receive(self, student: str) -> Received:
+        folder = self._registrar.submitted(student, self._assignment.name)
+        return receive(self._assignment, student, folder, self._secret, parse_timestamp)
+
+
+def _longest_first(due: Sequence[str], records: Records) -> list[str]:
+    """By how long each took the last time; who is new is taken for an average one."""
+    known = {one: mark.seconds for one in due if (mark := records.mark(one)) and mark.seconds}
+    average_s = sum(known.values()) / len(known) if known else 0.0
+    return sorted(due, key=lambda one: -known.get(one, average_s))
+
+
+def _graded(
+    due: Sequence[str], inbox: _Inbox, records: Records, workers: Workers
+) -> Iterator[Row]:  # fmt: skip
+    """Run side by side, write one after the other as they end."""
+    waiting: dict[Future[Graded], Received] = {}
+    left = iter(due)
+    anybody = False  # whether the wall has held once: then trouble with it is this submission's
+    with workers.running() as submit:
+        while True:
+            while len(waiting) < workers.at_once and (student := next(left, None)) is not None:
+                received = inbox.receive(student)
+                waiting[submit(received.submission)] = received
+            if not waiting:
+                return
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                received = waiting.pop(future)
+                student = received.submission.student
+                try:
+                    row = records.write(future.result(), received)
+                    anybody = True
+                except SandboxUnavailable as error:
+                    if not anybody:
+                        raise  # no other submission would fare better
+                    row = Row(student, "not graded", trouble=str(error))
+                except (InfrastructureError, OSError) as error:
+                    row = Row(student, "not graded", trouble=str(error))
+                yield row
+
+
+def _chosen(registrar: Registrar, name: str, students: Sequence[str] | None) -> list[str]:
+    present = registrar.students(name)
+    for student in students or ():
+        if student not in present:
+            raise unknown(f"submission of '{name}' by student", student, "submitted/", present)
+    return present if students is None else sorted(set(students))

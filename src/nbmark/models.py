@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-SCHEMA = 1
+SCHEMA = 2
 
 Outcome = Literal["passed", "failed", "raised"]
 
@@ -115,12 +115,29 @@ class RunCell:
 
 @dataclass(frozen=True)
 class Asked:
-    """One question and its answer, as evidence: canonical JSON texts."""
+    """One question and its answer, as evidence: canonical JSON texts.
+
+    `failed` is the sentence for the student where there was no answer, for lack of time or because
+    the process ended over it.
+    """
 
     cell: str
     check: str
     question: str
     answer: str
+    failed: str = ""
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What a grade cell came to before any question was put there.
+
+    `failed` is why no check can pass there, empty if the state after the cell could be looked at;
+    `trouble` what went wrong last before it.
+    """
+
+    failed: str = ""
+    trouble: str = ""
 
 
 @dataclass(frozen=True)
@@ -137,8 +154,14 @@ class Graded:
         Notebook name → why it could not be read or found; these need a look.
     sandbox
         The wall it ran behind.
+    reached
+        Grade id → what the cell came to, for every cell that a check asked about.
+    source_digest
+        Of what the instructor put into the notebook and beside it.
     seconds
         Wall time of running and checking.
+    spent_s
+        Of that: ``start`` (the sandbox), ``cells`` and ``questions``.
     """
 
     student: str
@@ -147,13 +170,24 @@ class Graded:
     notebooks: dict[str, list[RunCell]]
     results: list[CheckResult]
     evidence: list[Asked] = field(default_factory=list)
+    reached: dict[str, Reached] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
     sandbox: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    source_digest: str = ""
     seconds: float = 0.0
+    spent_s: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        return {"schema": SCHEMA, **asdict(self)}
+        # By hand: `dataclasses.asdict` copies every output, which takes longer than writing it.
+        return {
+            **vars(self), "schema": SCHEMA,
+            "notebooks": {name: [vars(one) for one in cells]
+                          for name, cells in self.notebooks.items()},
+            "results": [{**vars(one), "check": vars(one.check)} for one in self.results],
+            "evidence": [vars(one) for one in self.evidence],
+            "reached": {cell: vars(one) for cell, one in self.reached.items()},
+        }  # fmt: skip
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Graded:
@@ -163,6 +197,7 @@ class Graded:
         }
         fields["results"] = [CheckResult.from_json(one) for one in value["results"]]
         fields["evidence"] = [Asked(**one) for one in value["evidence"]]
+        fields["reached"] = {cell: Reached(**one) for cell, one in value.get("reached", {}).items()}
         return cls(**fields)
 
     def results_at(self, cell: str) -> Sequence[CheckResult]:

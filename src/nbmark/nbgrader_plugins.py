@@ -22,7 +22,8 @@ from nbmark.checkprocess import CheckPool
 from nbmark.course import Course
 from nbmark.errors import NbmarkError
 from nbmark.gradebook import Registrar
-from nbmark.grading import Row, Settings, Watcher, grade
+from nbmark.grading import Settings, Watcher, grade
+from nbmark.records import Row
 
 
 class GradingExporter(NotebookExporter):
@@ -37,11 +38,11 @@ class GradingExporter(NotebookExporter):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)  # type: ignore[no-untyped-call]  # nbconvert's own
         converter: Any = self.parent
-        settings = Settings(self.sandbox, 1, converter.force, converter.create_student)
+        settings = Settings(self.sandbox, converter.force, converter.create_student)
         coursedir = converter.coursedir
         try:
             assignment = Course(Path(coursedir.root)).assignment(coursedir.assignment_id)
-            with closing(CheckPool(assignment, self.sandbox, settings.jobs)) as processes:
+            with closing(CheckPool(assignment, self.sandbox, 1)) as processes:
                 rows = grade(
                     assignment, Registrar(coursedir, converter.config), processes,
                     _students(converter), settings, _Log(converter.log),

@@ -1,7 +1,7 @@
 """Makes pytest run hidden checks on a submission: the `student` fixture, the order, the results.
 
-``pytest graders/mse --submission FILE.ipynb`` loads it as any plugin; the check process hands a
-`Grading` to `pytest.main` itself.
+``pytest graders/mse --submission FILE.ipynb`` loads it as any plugin; `checking` hands a `Grading`
+to `pytest.main` itself.
 """
 
 from __future__ import annotations
@@ -16,31 +16,34 @@ import pytest
 from nbmark.checks import declared
 from nbmark.errors import CheckFailed, InfrastructureError, NbmarkError
 from nbmark.models import Check, CheckResult
+from nbmark.replay import Replay
 from nbmark.runner import Run
 from nbmark.student import Student
 
 
 class Grading:
-    """The plugin for one submission.
-
-    Parameters
-    ----------
-    run
-        The submission's notebooks.
-    seed
-        Decides the hidden inputs of this submission.
-    max_answer_chars
-        The longest answer that is looked at.
+    """The plugin; `begin` tells it which submission the next checks are about.
 
     Attributes
     ----------
     results
-        One per finished check, in the order of their grade cells.
+        One per finished check, in the order in which they ran.
     broken
         Our own trouble, if there was any: nothing of this submission is graded then.
     """
 
-    def __init__(self, run: Run, student_id: str, seed: bytes, max_answer_chars: int) -> None:
+    def begin(self, run: Run | Replay, student_id: str, seed: bytes, max_answer_chars: int) -> None:
+        """Take up a submission.
+
+        Parameters
+        ----------
+        run
+            The submission's notebooks, at work or as evidence.
+        seed
+            Decides the hidden inputs of this submission.
+        max_answer_chars
+            The longest answer that is looked at.
+        """
         self.run = run
         self.results: list[CheckResult] = []
         self.broken: NbmarkError | None = None
@@ -65,10 +68,6 @@ class Grading:
         """Random numbers for hidden inputs: other ones for each submission and check."""
         seed = hashlib.sha256(self._seed + b"\0" + request.node.name.encode()).digest()
         return np.random.RandomState(np.frombuffer(seed, dtype=np.uint32))
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items.sort(key=lambda item: self.run.position(check_of(item).cell))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -136,5 +135,19 @@ def pytest_configure(config: pytest.Config) -> None:
         run, limits = run_of_file(Path(submission), targets, student, config.getoption("--sandbox"))
     except NbmarkError as error:
         raise pytest.UsageError(str(error)) from None
-    config.pluginmanager.register(Grading(run, student, b"public", limits.answer_kib << 10))
+    plugin = Grading()
+    plugin.begin(run, student, b"public", limits.answer_kib << 10)
+    config.pluginmanager.register(plugin)
+    config.pluginmanager.register(_InOrder(run))
     config.add_cleanup(run.close)
+
+
+class _InOrder:
+    """The checks run in the order of their grade cells."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: self._run.position(check_of(item).cell))

@@ -13,9 +13,12 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from nbmark import evidence
+from nbmark.course import Assignment
 from nbmark.doctor import Finding
 from nbmark.feedback import diagnosis
-from nbmark.grading import Row, Watcher
+from nbmark.grading import Watcher
+from nbmark.records import Row
 from nbmark.safetext import one_line
 from nbmark.verify import Case
 
@@ -87,7 +90,9 @@ def print_rows(assignment: str, rows: Sequence[Row]) -> None:
     for row in rows:
         points = [f"{row.scores[task].earned:g}" if task in row.scores else "–" for task in tasks]
         total = f"{row.earned:g}" if row.scores else "–"
-        table.add_row(Text(row.student), *points, total, Text(one_line(_gist(row), 500)))
+        table.add_row(
+            Text(row.student), *points, total, Text(one_line(row.trouble or row.says, 500))
+        )
     console = Console()
     if not console.is_terminal:
         console = Console(width=180)
@@ -98,9 +103,10 @@ def print_rows(assignment: str, rows: Sequence[Row]) -> None:
           or "nothing to grade")  # fmt: skip
 
 
-def rows_as_json(assignment: str, rows: Sequence[Row]) -> dict[str, Any]:
-    """The rows for ``nbmark grade --json``."""
-    return {"assignment": assignment, "students": [_row_as_json(row) for row in rows]}
+def rows_as_json(assignment: Assignment, rows: Sequence[Row]) -> dict[str, Any]:
+    """The rows for ``nbmark grade --json``, with every check from the evidence."""
+    return {"assignment": assignment.name,
+            "students": [_row_as_json(assignment, row) for row in rows]}  # fmt: skip
 
 
 def print_cases(assignment: str, cases: Sequence[Case]) -> None:
@@ -119,21 +125,8 @@ def print_findings(findings: Sequence[Finding]) -> None:
     Console().print(table)
 
 
-def _gist(row: Row) -> str:
-    """The first thing a reader of the table wants to know about a submission."""
-    if row.trouble:
-        return row.trouble
-    if row.graded is None:
-        return ""
-    if row.graded.unreadable:
-        return next(iter(row.graded.unreadable.values()))
-    said = list(dict.fromkeys(filter(None, map(diagnosis, row.graded.results))))
-    more = f" (and {len(said) - 1} more)" if len(said) > 1 else ""
-    return said[0] + more if said else "all right"
-
-
-def _row_as_json(row: Row) -> dict[str, Any]:
-    graded = row.graded
+def _row_as_json(assignment: Assignment, row: Row) -> dict[str, Any]:
+    graded = evidence.load(assignment.course, assignment.name, row.student) if row.scores else None
     return {
         "student": row.student,
         "outcome": row.outcome,
@@ -141,6 +134,7 @@ def _row_as_json(row: Row) -> dict[str, Any]:
         "trouble": row.trouble,
         "sandbox": graded.sandbox if graded else None,
         "seconds": round(graded.seconds, 3) if graded else None,
+        "spent_s": {what: round(one, 4) for what, one in graded.spent_s.items()} if graded else {},
         "unreadable": graded.unreadable if graded else {},
         "cells": {name: vars(score) for name, score in row.scores.items()},
         "checks": [

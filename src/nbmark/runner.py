@@ -7,13 +7,14 @@ fresh one goes on without the cell that ended it.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from nbmark import troubles
 from nbmark.errors import CheckFailed
 from nbmark.limits import Limits
-from nbmark.models import Asked, RunCell, Surroundings
+from nbmark.models import Asked, Reached, RunCell, Surroundings
 from nbmark.notebooks import Cell
 from nbmark.outputs import clean
 from nbmark.sandboxes.session import CellRun, Session
@@ -43,8 +44,10 @@ class Run:
         surroundings: Surroundings,
     ) -> None:  # fmt: skip
         self.evidence: list[Asked] = []
+        self.reached: dict[str, Reached] = {}
+        self.spent_s = {"start": 0.0, "cells": 0.0, "questions": 0.0}
         self._runs = {
-            name: NotebookRun(cells, limits, open_session, surroundings)
+            name: NotebookRun(cells, limits, open_session, surroundings, self.spent_s)
             for name, cells in notebooks.items()
         }
         self._of_cell = {
@@ -72,7 +75,14 @@ class Run:
             if run is own:
                 break
             run.end()
-        own.advance_to(grade_id)
+        failed = ""
+        try:
+            own.advance_to(grade_id)
+        except CheckFailed as error:
+            failed = error.says
+            raise
+        finally:
+            self.reached[grade_id] = Reached(failed, own.last_trouble())
 
     def ask(self, question: str, *, cell: str, check: str) -> str:
         """The answer to a canonical question in the state after `cell`, as JSON text.
@@ -82,13 +92,19 @@ class Run:
         CheckFailed
             If the answer came too late, or the kernel died over it.
         """
-        answer = self._of_cell[cell].ask(question)
-        self.evidence.append(Asked(cell, check, question, answer))
+        answer = failed = ""
+        try:
+            answer = self._of_cell[cell].ask(question)
+        except CheckFailed as error:
+            failed = error.says
+            raise
+        finally:
+            self.evidence.append(Asked(cell, check, question, answer, failed))
         return answer
 
     def trouble_before(self, grade_id: str) -> str:
-        """What went wrong last in the cells before a grade cell, empty if nothing did."""
-        return self._of_cell[grade_id].last_trouble()
+        """What went wrong last in the cells before a grade cell that `advance_to` has reached."""
+        return self.reached[grade_id].trouble
 
     def finish(self) -> dict[str, list[RunCell]]:
         """Run what is left, close the sessions, and give every notebook's cells with outputs."""
@@ -111,9 +127,10 @@ class NotebookRun:
 
     def __init__(
         self, cells: Sequence[Cell], limits: Limits, open_session: OpenSession,
-        surroundings: Surroundings,
+        surroundings: Surroundings, spent_s: dict[str, float],
     ) -> None:  # fmt: skip
         self.cells = list(cells)
+        self._spent_s = spent_s
         self._limits = limits
         self._open_session = open_session
         self._surroundings = surroundings
@@ -142,7 +159,8 @@ class NotebookRun:
     def ask(self, question: str) -> str:
         if self._lost:
             raise CheckFailed(self._lost)
-        answer = self._session.ask(question)
+        with self._clocked("questions"):
+            answer = self._session.ask(question)
         if answer is None:
             where = f"Working out your answer to {self._place(self._next - 1)}"
             self._notes[self._next - 1] = self._replace_session(where, self._next)
@@ -206,14 +224,16 @@ class NotebookRun:
     def _run_cell(self, index: int) -> CellRun:
         if self._lost:
             return CellRun("not run")
-        return self._session.run_cell(self.cells[index].source, self._limits.cell_timeout_s)
+        with self._clocked("cells"):
+            return self._session.run_cell(self.cells[index].source, self._limits.cell_timeout_s)
 
     def _begin_session(self, wall_s: float, cpu_s: float) -> None:
-        self._sessions.append(self._open_session())
-        self._session.allow(wall_s, cpu_s)
-        self._session.furnish(
-            self._surroundings.files, {"JUPYTERHUB_USER": self._surroundings.student}
-        )
+        with self._clocked("start"):
+            self._sessions.append(self._open_session())
+            self._session.allow(wall_s, cpu_s)
+            self._session.furnish(
+                self._surroundings.files, {"JUPYTERHUB_USER": self._surroundings.student}
+            )
 
     def _leave_out(self, culprit: int) -> None:
         self._left_out.add(culprit)
@@ -242,6 +262,14 @@ class NotebookRun:
         wall_s = self._limits.submission_timeout_s - elapsed_s
         cpu_s = self._limits.cpu_s - self._cpu_used_s
         return (wall_s, cpu_s) if wall_s > 1 and cpu_s > 1 else None
+
+    @contextlib.contextmanager
+    def _clocked(self, what: str) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._spent_s[what] += time.monotonic() - began
 
     def _place(self, index: int) -> str:
         return troubles.place(self.cells, index)

@@ -119,6 +119,14 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         os.close(directory)
 
 
+def write_synced(path: Path, data: bytes) -> None:
+    """Write a file that nobody looks for yet, and see it on the disk."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 @contextlib.contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
     """An empty folder that takes the place of `folder` once the block has filled it.

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nbmark.checkprocess import CheckPool
+from nbmark.checkprocess import CheckPool, cores
 from nbmark.course import Assignment
 from nbmark.errors import AssignmentError
 from nbmark.models import Check, CheckResult
@@ -50,7 +50,7 @@ Choice = Callable[[Sequence[Trial]], Sequence[Trial]]
 
 
 def verify(
-    assignment: Assignment, sandbox: str, *, jobs: int = 2, choose: Choice = list,
+    assignment: Assignment, sandbox: str, *, workers: int = 0, choose: Choice = list,
     on_case: OnCase = lambda case, total: None,
 ) -> list[Case]:  # fmt: skip
     """Every case of an assignment, in a fixed order; remembered if all is as expected.
@@ -61,7 +61,7 @@ def verify(
     chosen = choose(found)
     total = len(chosen) + 2
     with (
-        closing(CheckPool(assignment, sandbox, jobs)) as processes,
+        closing(CheckPool(assignment, sandbox, workers or cores())) as processes,
         processes.threads() as threads,
     ):
         first, checks = _checks_case(assignment, processes, found)
@@ -78,7 +78,7 @@ def verify(
     return cases
 
 
-def ensure_verified(assignment: Assignment, sandbox: str, *, jobs: int = 2,
+def ensure_verified(assignment: Assignment, sandbox: str, *, workers: int = 0,
                     on_case: OnCase = lambda case, total: None) -> None:  # fmt: skip
     """Nothing, if the assignment is as it was when it last passed; else `verify` it first.
 
@@ -91,7 +91,7 @@ def ensure_verified(assignment: Assignment, sandbox: str, *, jobs: int = 2,
         return
     problems = [
         f"{case.name}: {problem}"
-        for case in verify(assignment, sandbox, jobs=jobs, on_case=on_case)
+        for case in verify(assignment, sandbox, workers=workers, on_case=on_case)
         for problem in case.problems
     ]
     if problems:

@@ -166,7 +166,7 @@ def cases() -> list[Case]:
     ]
 
 
-def run(folder: Path, jobs: int, chosen: list[Case]) -> list[Family]:
+def run(folder: Path, workers: int, chosen: list[Case]) -> list[Family]:
     """Grade family by family in one course: attackers and honest students by turns."""
     canary = "nbmark-canary-" + secrets.token_hex(16)
     course, private = folder / "course", folder / "tmp"
@@ -180,7 +180,7 @@ def run(folder: Path, jobs: int, chosen: list[Case]) -> list[Family]:
             own = [one for one in chosen if one.family == name]
             verdicts, honest = hand_in(course, own, places)
             before, hits = _traces(), listeners.hits
-            rows, log = _grade(course, private, canary, jobs)
+            rows, log = _grade(course, private, canary, workers)
             for verdict in verdicts:
                 judge(verdict, course, rows, canary)
             families.append(Family(
@@ -228,11 +228,11 @@ def _honest(answers: dict[str, str]) -> Case:
 
 
 def _grade(
-    course: Path, private: Path, canary: str, jobs: int
+    course: Path, private: Path, canary: str, workers: int
 ) -> tuple[dict[str, dict[str, Any]], str]:
     """Row by student, and everything that the grader said."""
     done = subprocess.run(
-        [BIN / "nbmark", "grade", "--all", "--json", "--jobs", str(jobs)], cwd=course, text=True,
+        [BIN / "nbmark", "grade", "--all", "--json", "--workers", str(workers)], cwd=course, text=True,
         capture_output=True, check=False, timeout=1200,
         env={**os.environ, "NBMARK_CANARY": canary, "TMPDIR": str(private)},
     )  # fmt: skip
@@ -379,13 +379,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, add_help=True)
     parser.add_argument("word", nargs="?", default="")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--jobs", type=int, default=4)
+    parser.add_argument("--workers", type=int, default=4)
     options = parser.parse_args()
     # Whatever survives the grader becomes a child of this process, where it can be counted.
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
     chosen = [one for one in cases() if options.word in f"{one.family}/{one.name}"]
     with tempfile.TemporaryDirectory(prefix="nbmark-hostile-") as folder:
-        families = run(Path(folder), options.jobs, chosen)
+        families = run(Path(folder), options.workers, chosen)
     if options.json:
         print(json.dumps([asdict(one) for one in families]))
     else:

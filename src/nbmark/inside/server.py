@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import socket
+import sys
 import types
 
 from . import driver, isolation
@@ -27,6 +28,7 @@ def main():
     setup = json.loads(control.recv(MAX_MESSAGE))
     server = Server(setup, Kernel())
     missing = _import(setup["imports"])
+    _draw_once()
     gc.collect()
     gc.freeze()  # the collector of a child leaves what it shares with this process alone
     threads = len(os.listdir("/proc/self/task")) - 1
@@ -114,6 +116,22 @@ def _touch(parts):
         if not isinstance(below, types.ModuleType):
             return
         found = below
+
+
+def _draw_once():
+    """Load what every first picture needs: fonts, glyphs, formats; nothing stays of the picture."""
+    if "matplotlib.pyplot" not in sys.modules:
+        return
+    from IPython.core.pylabtools import print_figure
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots()
+    axes.plot([1, 10], [1, 10], label="a")
+    axes.scatter([1], [2])
+    axes.set(title="Aa", xlabel="a", ylabel="$a^2$", yscale="log")
+    axes.legend()
+    print_figure(figure)
+    pyplot.close(figure)
 
 
 def _files(folder):
