@@ -31,10 +31,13 @@ LAYERS = """
     pytest_plugin
     checking
     checkprocess trials
+    materials
+    cluster
     verify doctor
     gradebook
     collect exporters records
     grading
+    regrading
     nbgrader_plugins report
     cli
 """
@@ -47,6 +50,8 @@ ONLY = {
     "bleach": {"safehtml"},
     "psutil": {"processes"},
     "rich": {"report"},
+    "dask": {"cluster"},
+    "distributed": {"cluster"},
     "click": {"cli"},
 }
 # Imported inside a function: where one layer hands over to another at run time.

@@ -19,7 +19,7 @@ from nbmark.course import Assignment, Course
 from nbmark.errors import AssignmentError, InfrastructureError, SubmissionError, UsageError
 from nbmark.identity import restore
 from nbmark.limits import Limits
-from nbmark.models import Check, CheckResult, Graded, Submission, Surroundings
+from nbmark.models import Check, CheckResult, Graded, Heard, Submission, Surroundings
 from nbmark.notebooks import Cell, NotebookUnreadable, read_notebook
 from nbmark.pytest_plugin import Grading, check_of
 from nbmark.replay import NeverAsked, Replay
@@ -106,17 +106,17 @@ class Checks:
             spent_s=run.spent_s,
         )  # fmt: skip
 
-    def regrade(self, graded: Graded, seed: bytes) -> Graded:
-        """The same submission judged by today's checks, from what was asked when it ran.
+    def regrade(self, heard: Heard, seed: bytes) -> list[CheckResult]:
+        """A submission judged by today's checks, from what was asked when it ran.
 
         Raises
         ------
         NeverAsked
             If the checks ask something new, or the instructor's part of the notebook has changed.
         """
-        if graded.source_digest != self._assignment.source_digest():
+        if heard.source_digest != self._assignment.source_digest():
             raise NeverAsked("the assignment's own cells or files have changed")
-        return replace(graded, results=self._results(Replay(graded), graded.student, seed))
+        return self._results(Replay(heard), heard.student, seed)
 
     def _results(self, run: Run | Replay, student: str, seed: bytes) -> list[CheckResult]:
         self._plugin.begin(run, student, seed, self._assignment.limits.answer_kib << 10)

@@ -11,6 +11,7 @@ import contextlib
 import math
 import os
 import queue
+import socket
 import subprocess
 import sys
 import threading
@@ -20,10 +21,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nbmark import sandboxes
 from nbmark.course import Assignment, Course
 from nbmark.errors import AssignmentError, InfrastructureError, NbmarkError, SandboxUnavailable
-from nbmark.models import Check, Graded, Submission
+from nbmark.models import Check, CheckResult, Graded, Heard, Submission
 from nbmark.replay import NeverAsked
+from nbmark.sandboxes.forkserver import ForkServer
 from nbmark.sandboxes.supply import Supply
 from nbmark.wire import Wire, WireClosed, WireGarbage, WireTimeout
 
@@ -42,11 +45,20 @@ Request = dict[str, Any]
 
 
 class CheckProcess:
-    """The coordinator's end: starts the process when it is first needed, and must be closed."""
+    """The coordinator's end: starts the process when it is first needed, and must be closed.
 
-    def __init__(self, assignment: Assignment, sandbox: str) -> None:
+    Parameters
+    ----------
+    server
+        Whose worker the process shall use; None if it starts a server of its own.
+    """
+
+    def __init__(
+        self, assignment: Assignment, sandbox: str, server: ForkServer | None = None
+    ) -> None:
         self._assignment = assignment
         self._sandbox = sandbox
+        self._server = server
         self._process: subprocess.Popen[bytes] | None = None
         self._wire: Wire | None = None
         self._lock = threading.Lock()
@@ -56,10 +68,10 @@ class CheckProcess:
         """As `checking.Checks.grade`, in the process."""
         return Graded.from_json(self.request(grade_request(submission)))
 
-    def regrade(self, graded: Graded, seed: bytes) -> Graded:
+    def regrade(self, heard: Heard, seed: bytes) -> list[CheckResult]:
         """As `checking.Checks.regrade`, in the process."""
-        request = {"op": "regrade", "graded": graded.to_json(), "seed": seed.hex()}
-        return Graded.from_json(self.request(request))
+        request = {"op": "regrade", "heard": heard.to_json(), "seed": seed.hex()}
+        return [CheckResult.from_json(one) for one in self.request(request)["results"]]
 
     def list_checks(self) -> list[Check]:
         """As `checking.Checks.declared`, in the process."""
@@ -97,10 +109,7 @@ class CheckProcess:
                 f"the check process of '{self._assignment.name}' failed ({type(error).__name__}); "
                 "a check may have ended its process or run without end"
             ) from error
-        if "error" in reply:
-            raise ERRORS.get(reply["error"], InfrastructureError)(reply["message"])
-        found: dict[str, Any] = reply["ok"]
-        return found
+        return opened(reply)
 
     def _connected(self) -> Wire:
         if self._wire is None:
@@ -114,11 +123,16 @@ class CheckProcess:
     def _launched(self) -> subprocess.Popen[bytes]:
         environment = {name: os.environ[name] for name in KEPT if name in os.environ}
         environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-        return subprocess.Popen(  # noqa: S603  # our own interpreter and module
-            [sys.executable, "-m", "nbmark.checkprocess", str(self._assignment.course.root),
-             self._assignment.name, self._sandbox],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True,
-        )  # fmt: skip
+        with contextlib.ExitStack() as stack:
+            fds = []
+            if self._server is not None:
+                fds = [stack.enter_context(self._server.new_worker()).fileno()]
+            return subprocess.Popen(  # noqa: S603  # our own interpreter and module
+                [sys.executable, "-m", "nbmark.checkprocess", str(self._assignment.course.root),
+                 self._assignment.name, self._sandbox, *map(str, fds)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, pass_fds=fds,
+                start_new_session=True,
+            )  # fmt: skip
 
 
 class CheckPool:
@@ -132,7 +146,9 @@ class CheckPool:
 
     def __init__(self, assignment: Assignment, sandbox: str, size: int) -> None:
         self.at_once = 2 * size  # the next one waits beside the one at work
-        self._all = [CheckProcess(assignment, sandbox) for _ in range(size)]
+        # One for all: what it has imported is in memory once.
+        self._server = _fork_server(assignment, sandbox)
+        self._all = [CheckProcess(assignment, sandbox, self._server) for _ in range(size)]
         self._free: queue.SimpleQueue[CheckProcess] = queue.SimpleQueue()
         for process in self._all:
             self._free.put(process)
@@ -159,6 +175,8 @@ class CheckPool:
         """End all processes when no thread uses them."""
         for process in self._all:
             process.close()
+        if self._server is not None:
+            self._server.close()
 
     def start(self) -> None:
         """Start all processes now, so that they are ready when there is work for them."""
@@ -169,6 +187,11 @@ class CheckPool:
         """As `CheckProcess.grade`, in the next process that is free."""
         with self._next() as process:
             return process.grade(submission)
+
+    def regrade(self, heard: Heard, seed: bytes) -> list[CheckResult]:
+        """As `CheckProcess.regrade`, in the next process that is free."""
+        with self._next() as process:
+            return process.regrade(heard, seed)
 
     def list_checks(self) -> list[Check]:
         """As `CheckProcess.list_checks`, in the next process that is free."""
@@ -189,14 +212,23 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def serve(root: str, name: str, sandbox: str) -> None:
+def _fork_server(assignment: Assignment, sandbox: str) -> ForkServer | None:
+    """A server that is importing already, if there can be one; else whoever needs it is told."""
+    if assignment.uses_fork_server and sandboxes.can_fork(sandbox):
+        with contextlib.suppress(SandboxUnavailable):
+            return sandboxes.start_fork_server(assignment.limits, assignment.imports)
+    return None
+
+
+def serve(root: str, name: str, sandbox: str, worker: str = "") -> None:
     """Answer requests on standard input until it closes or the coordinator is gone."""
     wire = Wire(os.dup(0), os.dup(1))
     os.dup2(2, 1)  # a print in a check goes to the log, not into a frame
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     assignment = Course(Path(root)).assignment(name)
     imports = assignment.imports if assignment.uses_fork_server else None
-    with contextlib.closing(Supply(sandbox, assignment.limits, imports)) as supply:
+    control = socket.socket(fileno=int(worker)) if worker else None
+    with contextlib.closing(Supply(sandbox, assignment.limits, imports, control)) as supply:
         supply.prepare()
         # Imported here: the sandbox gets ready while pytest is loaded.
         from nbmark.checking import with_checks
@@ -206,7 +238,7 @@ def serve(root: str, name: str, sandbox: str) -> None:
                 try:
                     reply = {"ok": _answer(checks, supply, request)}
                 except Exception as error:
-                    reply = _refusal(error)
+                    reply = refusal(error)
                 _send(wire, reply)
                 request = _receive(wire)
 
@@ -214,7 +246,7 @@ def serve(root: str, name: str, sandbox: str) -> None:
             try:
                 with_checks(assignment, lambda checks: answer_all(checks, first))
             except NbmarkError as error:  # the checks cannot be collected
-                _send(wire, _refusal(error))
+                _send(wire, refusal(error))
 
 
 def grade_request(submission: Submission) -> Request:
@@ -230,12 +262,29 @@ def grade_request(submission: Submission) -> Request:
     }  # fmt: skip
 
 
+def refusal(error: Exception) -> dict[str, Any]:
+    """A reply that says what went wrong, as JSON."""
+    if not isinstance(error, NbmarkError):
+        error = InfrastructureError(f"{type(error).__name__}: {error}")
+    kind = next((k.__name__ for k in type(error).__mro__ if k.__name__ in ERRORS), "")
+    return {"error": kind, "message": str(error)}
+
+
+def opened(reply: dict[str, Any]) -> dict[str, Any]:
+    """What a reply holds; what went wrong at the other end is raised here, as it was there."""
+    if "error" in reply:
+        raise ERRORS.get(reply["error"], InfrastructureError)(reply["message"])
+    found: dict[str, Any] = reply["ok"]
+    return found
+
+
 def _answer(checks: Checks, supply: Supply, request: Request) -> dict[str, Any]:
     if request["op"] == "list":
         return {"checks": [vars(one) for one in checks.declared()]}
     seed = bytes.fromhex(request["seed"])
     if request["op"] == "regrade":
-        return checks.regrade(Graded.from_json(request["graded"]), seed).to_json()
+        results = checks.regrade(Heard.from_json(request["heard"]), seed)
+        return {"results": [one.to_json() for one in results]}
     notebooks = {
         name: None if data is None else base64.b64decode(data)
         for name, data in request["notebooks"].items()
@@ -244,13 +293,6 @@ def _answer(checks: Checks, supply: Supply, request: Request) -> dict[str, Any]:
         request["student"], notebooks, request["digest"], seed, request["refused"], request["asks"]
     )  # fmt: skip
     return checks.grade(submission, supply).to_json()
-
-
-def _refusal(error: Exception) -> dict[str, Any]:
-    if not isinstance(error, NbmarkError):
-        error = InfrastructureError(f"{type(error).__name__}: {error}")
-    kind = next((k.__name__ for k in type(error).__mro__ if k.__name__ in ERRORS), "")
-    return {"error": kind, "message": str(error)}
 
 
 def _receive(wire: Wire) -> Request | None:
@@ -274,4 +316,4 @@ def _end_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(*sys.argv[1:4])
+    serve(*sys.argv[1:])

@@ -9,16 +9,18 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nbmark._version import __version__
-from nbmark.errors import AssignmentError, NbmarkError, UsageError
+from nbmark.errors import AssignmentError, InfrastructureError, NbmarkError, UsageError
 
 if TYPE_CHECKING:
+    from nbmark.checkprocess import CheckPool
+    from nbmark.cluster import Cluster
     from nbmark.course import Assignment
     from nbmark.records import Row
 
@@ -37,6 +39,16 @@ COURSE = click.option(
     "--course", "root", default=".", show_default=True, metavar="FOLDER",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="The course's folder.",
+)  # fmt: skip
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+CLUSTER = (
+    click.option("--scheduler", metavar="ADDRESS",
+                 help="Grade on the workers of this Dask cluster, tls://HOST:PORT."),
+    click.option("--tls-ca", type=FILE, help="The authority of the cluster's certificates."),
+    click.option("--tls-cert", type=FILE, help="Our certificate."),
+    click.option("--tls-key", type=FILE, help="Its key."),
+    click.option("--patience", type=click.FloatRange(0), default=60.0, metavar="SECONDS",
+                 show_default=True, help="How long the cluster may be without any worker."),
 )  # fmt: skip
 
 
@@ -58,6 +70,13 @@ class OneLineErrors(click.Group):
             sys.exit(130)
 
 
+def on_a_cluster(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say which cluster, if any."""
+    for option in reversed(CLUSTER):
+        command = option(command)
+    return command
+
+
 @click.group(cls=OneLineErrors)
 @click.version_option(__version__)
 def main() -> None:
@@ -73,15 +92,17 @@ def main() -> None:
 @SANDBOX
 @COURSE
 @JSON
+@on_a_cluster
 def grade(
     assignment: str | None, everything: bool, students: tuple[str, ...], force: bool,
-    workers: int | None, sandbox: str, root: Path, as_json: bool,
+    workers: int | None, sandbox: str, root: Path, as_json: bool, **elsewhere: Any,
 ) -> None:  # fmt: skip
     """Grade the submissions of ASSIGNMENT, or with --all of the whole course, that are due."""
-    found, well = [], True
+    hire = _hiring(workers, sandbox, **elsewhere)
+    found, well, anybody = [], True, False
     for material in _asked_for(root, assignment, everything):
         try:
-            rows = _graded(material, students, force, workers, sandbox, everything)
+            rows = _graded(material, students, force, hire, sandbox, everything)
         except AssignmentError as error:
             if not everything:
                 raise
@@ -91,10 +112,12 @@ def grade(
         from nbmark import report
 
         well = well and not any(row.outcome == "not graded" for row in rows)
-        found.append(report.rows_as_json(material, rows))
-        if not as_json:
+        anybody = anybody or bool(rows)
+        if as_json:
+            found.append(report.rows_as_json(material, rows))
+        else:
             report.print_rows(material.name, rows)
-    if students and not any(one["students"] for one in found):
+    if students and well and not anybody:
         raise UsageError(f"no submission by student '{students[0]}' under submitted/")
     if as_json:
         _print_json({"assignments": found} if everything else found[0])
@@ -140,6 +163,41 @@ def verify(
 
 
 @main.command()
+@click.argument("assignment")
+@click.option("--student", "students", multiple=True, metavar="ID", help="Only this student.")
+@click.option("--apply", "applying", is_flag=True, help="Write the new points.")
+@WORKERS
+@SANDBOX
+@COURSE
+@JSON
+def regrade(
+    assignment: str, students: tuple[str, ...], applying: bool, workers: int | None, sandbox: str,
+    root: Path, as_json: bool,
+) -> None:  # fmt: skip
+    """Judge the graded submissions of ASSIGNMENT by today's checks, without running them.
+
+    Shows how everybody's points change and why; writes them with --apply only.
+    """
+    from nbmark import regrading, report
+    from nbmark.checkprocess import CheckPool, cores
+    from nbmark.gradebook import Registrar, load_config
+
+    (material,) = _asked_for(root, assignment, False)
+    registrar = Registrar.of_course(load_config(material.course.root))
+    judge = regrading.apply if applying else regrading.compare
+    with (
+        contextlib.closing(CheckPool(material, sandbox, workers or cores())) as pool,
+        contextlib.closing(report.Progress(material.name)) as progress,
+    ):
+        changes = judge(material, registrar, pool, students or None, sandbox, progress)
+    if as_json:
+        _print_json(report.changes_as_json(material.name, changes, applied=applying))
+    else:
+        report.print_changes(material.name, changes, applied=applying)
+    sys.exit(1 if any(one.trouble for one in changes) else 0)
+
+
+@main.command()
 @COURSE
 @JSON
 def doctor(root: Path, as_json: bool) -> None:
@@ -155,14 +213,39 @@ def doctor(root: Path, as_json: bool) -> None:
     sys.exit(0 if all(one.well for one in findings) else 1)
 
 
+def _hiring(
+    workers: int | None, sandbox: str, scheduler: str | None, tls_ca: Path | None,
+    tls_cert: Path | None, tls_key: Path | None, patience: float,
+) -> Callable[[Assignment], CheckPool | Cluster]:  # fmt: skip
+    """What gives the workers for an assignment: processes of this machine, or a cluster's."""
+    files = [tls_ca, tls_cert, tls_key]
+    if scheduler is None:
+        if any(files):
+            raise UsageError("the --tls options go with --scheduler tls://HOST:PORT")
+        from nbmark.checkprocess import CheckPool, cores
+
+        return lambda material: CheckPool(material, sandbox, workers or cores())
+    if workers is not None:
+        raise UsageError("--workers is for this machine; with --scheduler the cluster decides")
+    if any(files) and not all(files):
+        raise UsageError("give all three of --tls-ca, --tls-cert and --tls-key, or none")
+    try:
+        from nbmark.cluster import Cluster, Connection, Tls
+    except ModuleNotFoundError as error:
+        raise InfrastructureError(
+            f"--scheduler needs Dask ({error}); install it with: pip install 'nbmark[cluster]'"
+        ) from error
+    tls = Tls(*map(Path, filter(None, files))) if tls_ca else None
+    connection = Connection(scheduler, tls, patience)
+    return lambda material: Cluster(material, sandbox, connection)
+
+
 def _graded(
-    material: Assignment, students: Sequence[str], force: bool, workers: int | None, sandbox: str,
-    everything: bool,
+    material: Assignment, students: Sequence[str], force: bool,
+    hire: Callable[[Assignment], CheckPool | Cluster], sandbox: str, everything: bool,
 ) -> list[Row]:  # fmt: skip
     """Grade one assignment; in the whole course, a student may have skipped it."""
-    from nbmark.checkprocess import CheckPool, cores
-
-    with contextlib.closing(CheckPool(material, sandbox, workers or cores())) as processes:
+    with contextlib.closing(hire(material)) as processes:
         if not everything:
             processes.start()  # it gets ready while nbgrader is loaded, which takes two seconds
         from nbmark import report

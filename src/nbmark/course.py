@@ -185,12 +185,17 @@ class Assignment:
                 )
         return found
 
-    def digest(self) -> str:
-        """SHA-256 of all that decides a grade: checks, reference, source and release."""
-        total = hashlib.sha256()
+    @property
+    def material(self) -> list[Path]:
+        """The files that decide a grade: checks, reference, source and release; sorted."""
         shared = self.course.graders.glob("*.py")
         files = {*_files(self.graders), *shared, *_files(self.source), *_files(self.release)}
-        for path in sorted(files - {self.record}):
+        return sorted(files - {self.record})
+
+    def digest(self) -> str:
+        """SHA-256 of all that decides a grade."""
+        total = hashlib.sha256()
+        for path in self.material:
             total.update(str(path.relative_to(self.course.root)).encode() + b"\0")
             total.update(hashlib.sha256(path.read_bytes()).digest())
         return total.hexdigest()

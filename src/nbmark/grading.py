@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from nbmark.course import Assignment, Course, make_private
-from nbmark.errors import InfrastructureError, SandboxUnavailable, unknown
+from nbmark.errors import InfrastructureError, SandboxUnavailable, WorkersLost, unknown
 from nbmark.gradebook import Registrar, parse_timestamp
 from nbmark.models import Graded, Submission
 from nbmark.records import Records, Row
@@ -90,7 +90,7 @@ def grade(
     with course_lock(assignment.course), registrar.kept_open():
         ensure_verified(assignment, settings.sandbox, on_case=watcher.verifying)
         records = Records(assignment, registrar)
-        inbox = _Inbox(assignment, registrar)
+        inbox = Inbox(assignment, registrar)
         rows: list[Row] = []
         due: list[str] = []
         for student in chosen:
@@ -130,7 +130,7 @@ def course_lock(course: Course) -> Iterator[None]:
         os.close(fd)
 
 
-class _Inbox:
+class Inbox:
     """What was handed in, read when it is needed: never more than is under way."""
 
     def __init__(self, assignment: Assignment, registrar: Registrar) -> None:
@@ -151,7 +151,7 @@ def _longest_first(due: Sequence[str], records: Records) -> list[str]:
 
 
 def _graded(
-    due: Sequence[str], inbox: _Inbox, records: Records, workers: Workers
+    due: Sequence[str], inbox: Inbox, records: Records, workers: Workers
 ) -> Iterator[Row]:  # fmt: skip
     """Run side by side, write one after the other as they end."""
     waiting: dict[Future[Graded], Received] = {}
@@ -174,6 +174,8 @@ def _graded(
                     if not anybody:
                         raise  # no other submission would fare better
                     row = Row(student, "not graded", trouble=str(error))
+                except WorkersLost:
+                    raise
                 except (InfrastructureError, OSError) as error:
                     row = Row(student, "not graded", trouble=str(error))
                 yield row

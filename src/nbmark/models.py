@@ -46,6 +46,9 @@ class CheckResult:
     def earned(self) -> float:
         return self.check.points if self.outcome == "passed" else 0.0
 
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "check": vars(self.check)}
+
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> CheckResult:
         return cls(**{**value, "check": Check(**value["check"])})
@@ -141,6 +144,33 @@ class Reached:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """What was asked and answered while a submission ran: all that judging it anew needs.
+
+    `cells` are the grade ids of its notebooks, in order.
+    """
+
+    student: str
+    cells: list[str]
+    reached: dict[str, Reached]
+    evidence: list[Asked]
+    source_digest: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **vars(self),
+            "reached": {cell: vars(one) for cell, one in self.reached.items()},
+            "evidence": [vars(one) for one in self.evidence],
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Heard:
+        reached = {cell: Reached(**one) for cell, one in value["reached"].items()}
+        evidence = [Asked(**one) for one in value["evidence"]]
+        return cls(**{**value, "reached": reached, "evidence": evidence})
+
+
+@dataclass(frozen=True)
 class Graded:
     """One submission after grading: everything that is written down about it.
 
@@ -184,7 +214,7 @@ class Graded:
             **vars(self), "schema": SCHEMA,
             "notebooks": {name: [vars(one) for one in cells]
                           for name, cells in self.notebooks.items()},
-            "results": [{**vars(one), "check": vars(one.check)} for one in self.results],
+            "results": [one.to_json() for one in self.results],
             "evidence": [vars(one) for one in self.evidence],
             "reached": {cell: vars(one) for cell, one in self.reached.items()},
         }  # fmt: skip
@@ -203,6 +233,17 @@ class Graded:
     def results_at(self, cell: str) -> Sequence[CheckResult]:
         """The results of the checks that stand at a grade cell, in order."""
         return [one for one in self.results if one.check.cell == cell]
+
+    @property
+    def heard(self) -> Heard:
+        """What it takes to judge the submission anew."""
+        cells = [
+            str(cell.nbgrader["grade_id"])
+            for cells in self.notebooks.values()
+            for cell in cells
+            if "grade_id" in cell.nbgrader
+        ]
+        return Heard(self.student, cells, self.reached, self.evidence, self.source_digest)
 
     @property
     def doubts(self) -> dict[str, str]:

@@ -7,6 +7,7 @@ is evaluated beside the student's objects, and only its plain value comes back.
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import json
 import textwrap
@@ -125,6 +126,7 @@ def canonical(tree: list[Any]) -> str:
     return json.dumps(tree, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+@functools.cache
 def _source_of(function: Callable[..., Any]) -> str:
     """The function's source without decorators and without its docstring's indentation."""
     source = textwrap.dedent(inspect.getsource(function))

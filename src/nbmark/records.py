@@ -121,6 +121,7 @@ class Records:
         points = scores(graded, self._cells)
         self._begin(graded)
         folder = self._registrar.autograded(graded.student, graded.assignment)
+        folder.mkdir(parents=True, exist_ok=True)
         for name, data in _notebooks(graded).items():
             write_atomic(folder / name, data)
         self._registrar.record_again(graded, points)

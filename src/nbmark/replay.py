@@ -6,7 +6,7 @@ import json
 from collections import Counter, defaultdict
 
 from nbmark.errors import CheckFailed, InfrastructureError
-from nbmark.models import Graded, Reached
+from nbmark.models import Heard, Reached
 
 # Whoever reads a variable again in the same state sees the same.
 READS = ("name", "const", "item")
@@ -19,15 +19,11 @@ class NeverAsked(InfrastructureError):
 class Replay:
     """Stands in for a `runner.Run`; an answer is found by its question, grade cell and ordinal."""
 
-    def __init__(self, graded: Graded) -> None:
-        self._reached = graded.reached
-        self._order = [
-            str(cell.nbgrader.get("grade_id", ""))
-            for cells in graded.notebooks.values()
-            for cell in cells
-        ]
+    def __init__(self, heard: Heard) -> None:
+        self._reached = heard.reached
+        self._order = heard.cells
         self._answers: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
-        for one in graded.evidence:
+        for one in heard.evidence:
             self._answers[one.cell, one.question].append((one.answer, one.failed))
         self._asked = Counter[tuple[str, str]]()
 

@@ -19,6 +19,7 @@ from nbmark.doctor import Finding
 from nbmark.feedback import diagnosis
 from nbmark.grading import Watcher
 from nbmark.records import Row
+from nbmark.regrading import Change
 from nbmark.safetext import one_line
 from nbmark.verify import Case
 
@@ -93,10 +94,7 @@ def print_rows(assignment: str, rows: Sequence[Row]) -> None:
         table.add_row(
             Text(row.student), *points, total, Text(one_line(row.trouble or row.says, 500))
         )
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=180)
-    console.print(table)
+    _wide_console().print(table)
     counts = {word: sum(row.outcome == word for row in rows)
               for word in ("graded", "up to date", "not graded")}  # fmt: skip
     print(", ".join(f"{number} {word}" for word, number in counts.items() if number)
@@ -107,6 +105,43 @@ def rows_as_json(assignment: Assignment, rows: Sequence[Row]) -> dict[str, Any]:
     """The rows for ``nbmark grade --json``, with every check from the evidence."""
     return {"assignment": assignment.name,
             "students": [_row_as_json(assignment, row) for row in rows]}  # fmt: skip
+
+
+def print_changes(assignment: str, changes: Sequence[Change], *, applied: bool) -> None:
+    """A table of what ``nbmark regrade`` would change or has changed, and a line that counts."""
+    table = Table("student", "before", "after", "why", title=assignment, title_justify="left")
+    for one in changes:
+        if not one.differs and not one.trouble:
+            continue
+        after = "–" if one.after is None else f"{one.after:g}"
+        why = "; ".join(one.why) or one.trouble or "the points of its cells"
+        table.add_row(Text(one.student), f"{one.before:g}", after, Text(one_line(why, 500)))
+    if table.row_count:
+        _wide_console().print(table)
+    counts = _counts(changes)
+    print(
+        f"{counts['judged']} judged anew, {counts['differ']} differ, "
+        f"{counts['ran again']} had to run again, {counts['not judged']} could not be judged"
+    )
+    for reason in sorted({one.ran_because for one in changes if one.ran_because}):
+        print(f"run again: {one_line(reason, 200)}")
+    if not applied:
+        print("nothing was written; repeat with --apply")
+
+
+def changes_as_json(assignment: str, changes: Sequence[Change], *, applied: bool) -> dict[str, Any]:
+    """The same for ``nbmark regrade --json``."""
+    return {"assignment": assignment, "applied": applied, **_counts(changes),
+            "students": [{**vars(one), "differs": one.differs} for one in changes]}  # fmt: skip
+
+
+def _counts(changes: Sequence[Change]) -> dict[str, int]:
+    return {
+        "judged": sum(not one.trouble for one in changes),
+        "differ": sum(one.differs and not one.trouble for one in changes),
+        "ran again": sum(bool(one.ran_because) for one in changes),
+        "not judged": sum(bool(one.trouble) for one in changes),
+    }
 
 
 def print_cases(assignment: str, cases: Sequence[Case]) -> None:
@@ -123,6 +158,12 @@ def print_findings(findings: Sequence[Finding]) -> None:
     for one in findings:
         table.add_row(one.subject, "yes" if one.well else "NO", Text(one.found), Text(one.remedy))
     Console().print(table)
+
+
+def _wide_console() -> Console:
+    """The terminal as wide as it is, a log as wide as a table needs."""
+    console = Console()
+    return console if console.is_terminal else Console(width=180)
 
 
 def _row_as_json(assignment: Assignment, row: Row) -> dict[str, Any]:

@@ -1,28 +1,38 @@
 """A wall around one child of a fork server, inside the wall that the server stands in.
 
-The server has two capabilities in its own user namespace, and no filter over its system calls. A
-child uses them to enter namespaces of its own, with empty folders to write to, and gives both up
-for good before it runs a line of a student's.
+The server has no capability and no filter over its system calls. A child enters a user namespace of
+its own and with it all others, with empty folders to write to, and gives up for good what it got
+there before it runs a line of a student's.
 """
 
 import ctypes
+import fcntl
 import os
+import socket
+import struct
 
 libc = ctypes.CDLL(None, use_errno=True)
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
-CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000
+CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 0x2, 0x4, 0x8, 0x4000, 0x40000
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_CAP_AMBIENT = 38, 22, 24, 47
 PR_CAP_AMBIENT_CLEAR_ALL, SECCOMP_MODE_FILTER = 4, 2
+SIOCSIFFLAGS, IFF_UP = 0x8914, 0x1
 CAPABILITY_VERSION_3, CAPABILITIES = 0x20080522, 64
 SYS_CAPSET = {"x86_64": 126, "aarch64": 91}[os.uname().machine]
 
 
 def enter_namespaces():
     """This process gets its own; the next child is the first process of a new process namespace."""
+    user, group = os.getuid(), os.getgid()
     flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWUTS
-    _check(libc.unshare(flags), "namespaces")
+    # Limits on the number of processes count for each user namespace by itself.
+    _check(libc.unshare(CLONE_NEWUSER | flags), "namespaces")
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"{user} {user} 1")
+    _write("/proc/self/gid_map", f"{group} {group} 1")
+    _raise_loopback()
 
 
 def close_in(folders, size_bytes, seccomp):
@@ -35,6 +45,7 @@ def close_in(folders, size_bytes, seccomp):
         _mount("tmpfs", folder, MS_NOSUID | MS_NODEV, f"mode=755,size={size_bytes}")
     _mount("proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "")
     os.chdir(folders[0])
+    _write("/proc/sys/user/max_user_namespaces", "0")
     _drop_capabilities()
     _check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     _filter(seccomp)
@@ -43,6 +54,17 @@ def close_in(folders, size_bytes, seccomp):
 def _mount(kind, folder, flags, options):
     arguments = (kind.encode(), folder.encode(), kind.encode(), flags, options.encode())
     _check(libc.mount(*arguments), f"mount {folder}")
+
+
+def _raise_loopback():
+    """Programs of one submission may talk to each other; nobody else is on this network."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
+
+
+def _write(path, text):
+    with open(path, "w") as file:
+        file.write(text)
 
 
 def _drop_capabilities():

@@ -1,17 +1,21 @@
-"""A process that has imported what an assignment imports, and forks a child for each submission.
+"""A process that has imported what an assignment imports, and what it forks.
 
-It stands inside the wall and talks to the trusted side over a Unix socket on standard input, a
-message at a time: first what to import, then one message a child, which brings the two descriptors
-that the child's driver serves. There is one child at a time, and the next one starts when nothing
-is left of it. No student's code runs in here.
+It stands inside the wall and talks to the trusted side over a Unix socket on standard input: first
+comes what to import, then one message for each worker, which brings a socket of the worker's own.
+A worker is a fork of this process; each message to it brings the two descriptors of one submission
+and makes it fork a child, closed in by `isolation`, whose driver serves there. A worker has one
+child at a time, and the next one starts when nothing is left of it. No student's code runs in the
+server or in a worker.
 """
 
 import base64
 import contextlib
+import ctypes
 import gc
 import importlib
 import json
 import os
+import signal
 import socket
 import sys
 import types
@@ -20,40 +24,61 @@ from . import driver, isolation
 from .kernel import Kernel
 
 MAX_MESSAGE = 1 << 18
+PR_SET_CHILD_SUBREAPER = 36
 
 
 def main():
     """Serve until the trusted side closes the socket."""
-    control = socket.socket(fileno=0)
+    control = socket.socket(fileno=os.dup(0))
     setup = json.loads(control.recv(MAX_MESSAGE))
-    server = Server(setup, Kernel())
+    kernel = Kernel()
     missing = _import(setup["imports"])
     _draw_once()
     gc.collect()
     gc.freeze()  # the collector of a child leaves what it shares with this process alone
-    threads = len(os.listdir("/proc/self/task")) - 1
-    _send(control, {"missing": missing, "threads": threads})
+    state = {"missing": missing, "threads": len(os.listdir("/proc/self/task")) - 1}
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # workers that end leave nothing to bury
     while True:
-        message, fds, _, _ = socket.recv_fds(control, 16, 2)
+        message, fds, _, _ = socket.recv_fds(control, 16, 1)
         if not message:
             return
-        _send(control, {"problem": server.fork(*fds)})
-        for fd in fds:
-            os.close(fd)
+        if os.fork() == 0:
+            control.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            Worker(setup, kernel, socket.socket(fileno=fds[0])).serve(state)
+            os._exit(0)
+        os.close(fds[0])
 
 
-class Server:
+class Worker:
     """Forks one isolated child after the other."""
 
-    def __init__(self, setup, kernel):
+    def __init__(self, setup, kernel, control):
         self._folders, self._size_bytes = setup["folders"], setup["size_bytes"]
         self._seccomp = base64.b64decode(setup["seccomp"])
         self._kernel = kernel
+        self._control = control
         self._fonts = _files(os.environ["MPLCONFIGDIR"])
+        self._child = None
 
-    def fork(self, requests, replies):
+    def serve(self, state):
+        """Say what the server is like, then fork until the trusted side closes the socket."""
+        # A child's driver is a grandchild; here is who buries it.
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self._say(state)
+        while True:
+            message, fds, _, _ = socket.recv_fds(self._control, 16, 2)
+            self._end_child()
+            if not message:
+                return
+            problem = self._fork(*fds)
+            if problem:
+                self._say({"problem": problem})
+            for fd in fds:
+                os.close(fd)
+
+    def _fork(self, requests, replies):
         """Start a child that serves at these descriptors; what went wrong, empty if nothing did."""
-        self._bury()
         heard, said = os.pipe()
         first = os.fork()
         if first == 0:
@@ -61,12 +86,17 @@ class Server:
             self._become_child(requests, replies, said)
         os.close(said)
         with os.fdopen(heard) as lines:
-            problem = lines.read()
+            pid, _, problem = lines.read().partition(";")
         os.waitpid(first, 0)
-        return problem
+        self._child = int(pid or 0)
+        return problem if pid else problem or "it could not be started"
 
-    def _bury(self):
-        """Wait for the last child: with the first process of its namespace all others end."""
+    def _end_child(self):
+        """With the first process of its namespace all others end."""
+        if self._child:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._child, signal.SIGKILL)
+        self._child = None
         with contextlib.suppress(ChildProcessError):
             while True:
                 os.wait()
@@ -75,15 +105,22 @@ class Server:
         """Never returns. The driver is a grandchild, the first process of its namespace."""
         try:
             isolation.enter_namespaces()
-            if os.fork() == 0:
-                _close_all_but(requests, replies, said)
-                isolation.close_in(self._folders, self._size_bytes, self._seccomp)
-                self._put_fonts()
-                os.close(said)
-                driver.serve(requests, replies, self._kernel)
+            driver_pid = os.fork()
+            if driver_pid:
+                os.write(said, f"{driver_pid};".encode())
+                os._exit(0)
+            control = self._control.fileno()
+            _close_all_but(requests, replies, said, control)
+            isolation.close_in(self._folders, self._size_bytes, self._seccomp)
+            self._put_fonts()
+            # Said by the driver itself: the kernel tells the other end its process id out there.
+            self._say({"problem": ""})
+            os.close(control)
+            os.close(said)
+            driver.serve(requests, replies, self._kernel)
         except BaseException as error:
             with contextlib.suppress(OSError):
-                os.write(said, f"{type(error).__name__}: {error}".encode())
+                os.write(said, f";{type(error).__name__}: {error}".encode())
         finally:
             os._exit(1)
 
@@ -93,6 +130,9 @@ class Server:
         for name, data in self._fonts.items():
             with open(os.path.join(folder, name), "wb") as file:
                 file.write(data)
+
+    def _say(self, message):
+        self._control.send(json.dumps(message).encode())
 
 
 def _import(names):
@@ -127,7 +167,6 @@ def _draw_once():
 
     figure, axes = pyplot.subplots()
     axes.plot([1, 10], [1, 10], label="a")
-    axes.scatter([1], [2])
     axes.set(title="Aa", xlabel="a", ylabel="$a^2$", yscale="log")
     axes.legend()
     print_figure(figure)
@@ -154,7 +193,3 @@ def _close_all_but(*kept):
     nothing = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(nothing, fd)
-
-
-def _send(control, message):
-    control.send(json.dumps(message).encode())

@@ -1,8 +1,9 @@
-"""The trusted end of a fork server: it asks for children and holds the wires to them.
+"""The trusted end of a fork server and of its workers.
 
-The server (`inside/server.py`) stands behind the wall with an assignment's libraries imported. A
-child costs milliseconds where a process of its own costs the imports; it is as closed in as that
-one, and sees nothing of the server or of the children before and after it.
+The server (`inside/server.py`) stands behind the wall with an assignment's libraries imported,
+once for all workers of a machine. A child of a worker costs milliseconds where a process of its own
+costs the imports; it is as closed in as that one, and sees nothing of the server, of the other
+workers or of the children before and after it.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import contextlib
 import json
 import os
 import socket
+import struct
 import subprocess
 from collections.abc import Sequence
 from typing import Any
 
-from nbmark.errors import InfrastructureError, SandboxUnavailable
+from nbmark.errors import InfrastructureError
 from nbmark.limits import Limits
 from nbmark.sandboxes.drivers import Command, Program
 from nbmark.sandboxes.processes import Tree
@@ -26,14 +28,15 @@ from nbmark.wire import Wire
 IMPORT_TIMEOUT_S = 180.0
 FORK_TIMEOUT_S = 60.0
 MAX_MESSAGE = 1 << 16
+CREDENTIALS = struct.Struct("3i")  # process, user and group id of whoever sent a message
 
 
 class NotForkable(Exception):
-    """The libraries leave threads behind, which a fork would lose; the message says so."""
+    """Sessions cannot be forked here; the message says why."""
 
 
 class ForkServer:
-    """One server; it imports in the background until it is first needed.
+    """One server; it imports in the background until its first worker is needed.
 
     Parameters
     ----------
@@ -51,16 +54,44 @@ class ForkServer:
     def __init__(
         self, command: Command, limits: Limits, imports: Sequence[str], seccomp: bytes
     ) -> None:
-        self._limits = limits
-        self._command = command
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control, theirs = _pair()
         with theirs:
             self._program = Program(command, theirs.fileno(), subprocess.DEVNULL)
-        self._tree: Tree | None = None
-        self._send({
-            "imports": list(imports), "folders": command.own_folders,
-            "size_bytes": limits.disk_mib << 20, "seccomp": base64.b64encode(seccomp).decode(),
-        })  # fmt: skip
+        with contextlib.suppress(OSError):  # it is gone already, as its workers will find
+            self._control.send(json.dumps({
+                "imports": list(imports), "folders": command.own_folders,
+                "size_bytes": limits.disk_mib << 20,
+                "seccomp": base64.b64encode(seccomp).decode(),
+            }).encode())  # fmt: skip
+
+    def new_worker(self) -> socket.socket:
+        """The trusted end of a new worker, for a `ForkWorker` in this process or another."""
+        ours, theirs = _pair()
+        with theirs, contextlib.suppress(OSError):
+            socket.send_fds(self._control, [b"worker"], [theirs.fileno()])
+        return ours
+
+    def close(self) -> None:
+        """End the server, its workers and their children."""
+        self._program.close()
+        self._control.close()
+
+    def last_words(self) -> str:
+        """What it said before it failed, one line."""
+        return self._program.last_words() or "it said nothing"
+
+
+class ForkWorker:
+    """One worker of a server, and the sessions in its children."""
+
+    def __init__(
+        self, control: socket.socket, own_folders: tuple[str, ...], limits: Limits
+    ) -> None:
+        control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._control = control
+        self._own_folders = own_folders
+        self._limits = limits
+        self._is_ready = False
 
     def open(self) -> Session:
         """A session in a new child; the one before must be closed.
@@ -68,25 +99,23 @@ class ForkServer:
         Raises
         ------
         NotForkable
-            If the libraries cannot be shared this way.
-        SandboxUnavailable
-            If there is no wall on this machine.
+            If the libraries cannot be shared this way, or this machine does not allow it.
         InfrastructureError
             If the server has failed and should be replaced.
         """
-        server = self._ready()
+        self._wait_until_ready()
         (requests, ours_out), (ours_in, replies) = os.pipe(), os.pipe()
         wire = Wire(ours_in, ours_out)
         try:
             with contextlib.suppress(OSError):  # it is gone, as the missing reply tells
                 socket.send_fds(self._control, [b"fork"], [requests, replies])
-            problem = self._receive(FORK_TIMEOUT_S)["problem"]
-            if problem:
-                raise InfrastructureError(f"the fork server failed: {problem}")
-            driver = ForkedDriver(wire, Tree.of_only_child(server.pid), self._command)
+            reply, pid = self._receive(FORK_TIMEOUT_S)
+            if reply["problem"]:
+                raise NotForkable(reply["problem"])
+            driver = ForkedDriver(wire, Tree(pid), self._own_folders)
         except LookupError as error:
             wire.close()
-            raise InfrastructureError("the fork server's child ended at once") from error
+            raise InfrastructureError("a fork ended at once") from error
         except BaseException:
             wire.close()
             raise
@@ -96,47 +125,40 @@ class ForkServer:
         return Session(driver, self._limits)
 
     def close(self) -> None:
-        """End the server, and with it the child that is left."""
-        self._program.close()
+        """End the worker, and with it the child that is left."""
         self._control.close()
 
-    def _ready(self) -> Tree:
-        """The server's own process, once it has imported everything."""
-        if self._tree is None:
-            try:
-                reply = self._receive(IMPORT_TIMEOUT_S)
-            except InfrastructureError as error:
-                said = self._program.last_words() or "it said nothing"
-                raise SandboxUnavailable(
-                    f"the sandbox did not start ({said}); {self._command.remedy}"
-                ) from error
-            if reply["threads"]:
-                raise NotForkable(f"{reply['threads']} threads are alive after the imports")
-            self._tree = Tree.of_only_child(self._program.process.pid)
-        return self._tree
+    def _wait_until_ready(self) -> None:
+        if self._is_ready:
+            return
+        state, _ = self._receive(IMPORT_TIMEOUT_S)
+        if state["threads"]:
+            raise NotForkable(f"{state['threads']} threads are alive after the imports")
+        self._is_ready = True
 
-    def _send(self, message: dict[str, Any]) -> None:
-        with contextlib.suppress(OSError):
-            self._control.send(json.dumps(message).encode())
-
-    def _receive(self, timeout_s: float) -> dict[str, Any]:
+    def _receive(self, timeout_s: float) -> tuple[dict[str, Any], int]:
+        """A message, and the process id of its sender as it is known out here."""
         self._control.settimeout(timeout_s)
         try:
-            data = self._control.recv(MAX_MESSAGE)
+            data, about, _, _ = self._control.recvmsg(
+                MAX_MESSAGE, socket.CMSG_SPACE(CREDENTIALS.size)
+            )
         except OSError as error:
             raise InfrastructureError("the fork server does not answer") from error
-        if not data:
+        if not data or not about:
             raise InfrastructureError("the fork server has ended")
+        pid, _, _ = CREDENTIALS.unpack(about[0][2])
         found: dict[str, Any] = json.loads(data)
-        return found
+        return found, pid
 
 
 class ForkedDriver:
-    """A driver that is the child of a server."""
+    """A driver that is the child of a worker."""
 
-    def __init__(self, wire: Wire, tree: Tree, command: Command) -> None:
-        self.wire, self.tree = wire, tree
-        self.own_folders, self.remedy = command.own_folders, command.remedy
+    remedy = "its fork server may have failed"
+
+    def __init__(self, wire: Wire, tree: Tree, own_folders: tuple[str, ...]) -> None:
+        self.wire, self.tree, self.own_folders = wire, tree, own_folders
 
     def kill(self) -> None:
         # The first process of its namespace: everything inside ends with it.
@@ -149,3 +171,7 @@ class ForkedDriver:
 
     def last_words(self) -> str:
         return ""
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -12,25 +12,19 @@ Measure = Callable[[psutil.Process], float]
 
 
 class Tree:
-    """A process and all below it, by the process id that this machine knows it under."""
+    """A process and all below it, by the process id that this machine knows it under.
+
+    Raises
+    ------
+    LookupError
+        If there is no such process.
+    """
 
     def __init__(self, pid: int) -> None:
-        self._root = psutil.Process(pid)
-
-    @classmethod
-    def of_only_child(cls, pid: int) -> Tree:
-        """The tree of the one child of a process.
-
-        Raises
-        ------
-        LookupError
-            If it has none or several.
-        """
         try:
-            (child,) = psutil.Process(pid).children()
-        except (psutil.Error, ValueError) as error:
-            raise LookupError(f"process {pid} has no child, or several") from error
-        return cls(child.pid)
+            self._root = psutil.Process(pid)
+        except psutil.NoSuchProcess as error:
+            raise LookupError(f"no process {pid}") from error
 
     @property
     def pid(self) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import sys
 from collections.abc import Sequence
 
 from nbmark import sandboxes
 from nbmark.errors import InfrastructureError, NbmarkError, SandboxUnavailable
 from nbmark.limits import Limits
-from nbmark.sandboxes.forkserver import ForkServer, NotForkable
+from nbmark.sandboxes.forkserver import ForkServer, ForkWorker, NotForkable
 from nbmark.sandboxes.session import Session
 
 
@@ -22,6 +23,9 @@ class Supply:
         The wall, a key of `sandboxes.KINDS`.
     imports
         What a fork server imports; None for a process of its own for each session.
+    worker
+        The trusted end of a worker of a server that somebody else started, None for a server of
+        its own.
 
     Attributes
     ----------
@@ -29,11 +33,15 @@ class Supply:
         How the last session was closed in, as it is noted with a grade.
     """
 
-    def __init__(self, kind: str, limits: Limits, imports: Sequence[str] | None) -> None:
+    def __init__(
+        self, kind: str, limits: Limits, imports: Sequence[str] | None,
+        worker: socket.socket | None = None,
+    ) -> None:  # fmt: skip
         self._kind = kind
         self._limits = limits
         self._imports = imports if sandboxes.can_fork(kind) else None
         self._server: ForkServer | None = None
+        self._worker = sandboxes.fork_worker(limits, worker) if worker else None
         self._ahead: Session | None = None
         self.wall = kind
 
@@ -42,8 +50,8 @@ class Supply:
         with contextlib.suppress(NbmarkError):
             if self._imports is None:
                 self._ahead = self._started()
-            else:
-                self._server = self._new_server(self._imports)
+            elif self._worker is None:
+                self._worker = self._own_worker(self._imports)
 
     def open(self) -> Session:
         """A session that nobody has used; the one before must be closed.
@@ -67,34 +75,36 @@ class Supply:
 
     def close(self) -> None:
         """End what was started and not used."""
-        if self._server is not None:
-            self._server.close()
-        if self._ahead is not None:
-            self._ahead.close()
-        self._server = self._ahead = None
+        for one in (self._worker, self._server, self._ahead):
+            if one is not None:
+                one.close()
+        self._worker = self._server = self._ahead = None
 
     def _started(self) -> Session:
         return sandboxes.open_session(self._kind, self._limits)
 
     def _forked(self, imports: Sequence[str]) -> Session:
         """From the server at hand; one that has failed is replaced once."""
-        if self._server is not None:
+        if self._worker is not None:
             try:
-                return self._server.open()
-            except SandboxUnavailable:
-                raise
+                return self._worker.open()
             except InfrastructureError:
-                self._server.close()
-        self._server = self._new_server(imports)
-        return self._server.open()
+                self.close()
+        self._worker = self._own_worker(imports)
+        try:
+            return self._worker.open()
+        except InfrastructureError as error:
+            said = self._server.last_words() if self._server else ""
+            raise SandboxUnavailable(
+                f"the sandbox did not start ({said}); {sandboxes.REMEDY}"
+            ) from error
 
-    def _new_server(self, imports: Sequence[str]) -> ForkServer:
-        return sandboxes.start_fork_server(self._kind, self._limits, imports)
+    def _own_worker(self, imports: Sequence[str]) -> ForkWorker:
+        self._server = sandboxes.start_fork_server(self._limits, imports)
+        return sandboxes.fork_worker(self._limits, self._server.new_worker())
 
     def _give_up_forking(self, reason: str) -> None:
         print(f"nbmark: no fork server: {reason}; every submission starts a process of its own",
               file=sys.stderr, flush=True)  # fmt: skip
         self._imports = None
-        if self._server is not None:
-            self._server.close()
-        self._server = None
+        self.close()
