@@ -1,10 +1,11 @@
 """The classes that the benchmarks grade: twenty different submissions of one assignment each.
 
-``numpy`` hands in the course's `mse`, ``keras`` the small assignment of `bench/course/`: a model,
-its weights after some updates, predictions and a picture, under a second of own work. Everybody
-writes in a way of their own: the reference's or an honest form of ``graders/*/right``, other first
-guesses, other words. In a mixed class every third submission is wrong: a known mistake of
-``graders/*/wrong``, an empty release, or one that ends its process.
+``numpy`` hands in the course's `local-gradients`, which draws one picture, ``pictures`` its `mse`,
+which draws three, and ``keras`` the small assignment of `bench/course/`: a model, an update, a
+prediction and a picture, half a second of own work. Everybody writes in a way of their own: the
+reference's or an honest form of ``graders/*/right``, other first guesses, other words. In a mixed
+class every third submission is wrong: a known mistake of ``graders/*/wrong``, an empty release, or
+one that ends its process.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-ASSIGNMENTS = {"numpy": "mse", "keras": "keras-line"}
+ASSIGNMENTS = {"numpy": "local-gradients", "pictures": "mse", "keras": "keras-line"}
 STAMP = "2026-11-02 10:00:00.000000 UTC"
 STOCK_CONFIG = """
 import os, sys

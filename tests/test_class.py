@@ -54,7 +54,7 @@ def test_the_class_is_large_enough_and_graded_with_exit_status_0(graded):
     assert sum(one.assignment == "mse" for one in CASES) >= 14
     for assignment in ASSIGNMENTS:
         assert sum(one.assignment == assignment for one in CASES) >= 3
-    assert all(row["sandbox"] == "bubblewrap" for row in rows.values())
+    assert all(row["sandbox"] == "bubblewrap, forked" for row in rows.values())
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -126,7 +126,7 @@ def test_evidence_is_kept_where_only_the_owner_can_read(graded):
     evidence = json.loads((folder / files[0]).read_text())
     assert {"cell", "check", "question", "answer"} == set(evidence["evidence"][0])
     assert evidence["versions"]["numpy"]
-    assert evidence["sandbox"] == "bubblewrap"
+    assert evidence["sandbox"] == "bubblewrap, forked"
 
 
 def visible(path: Path) -> str:

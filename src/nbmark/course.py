@@ -164,7 +164,12 @@ class Assignment:
     @property
     def uses_fork_server(self) -> bool:
         """Unless ``use = false`` stands under ``[fork_server]`` in ``assignment.toml``."""
-        return self._settings("fork_server", FORK_SETTINGS).get("use", True) is not False
+        use = self._settings("fork_server", FORK_SETTINGS).get("use", True)
+        if not isinstance(use, bool):
+            raise AssignmentError(
+                f"graders/{self.name}/assignment.toml: use = {use!r}; it takes true or false"
+            )
+        return use
 
     def _settings(self, table: str, known: set[str]) -> dict[str, Any]:
         """One table of ``assignment.toml``, empty if there is none."""
@@ -180,9 +185,7 @@ class Assignment:
             raise AssignmentError(f"{where}: '{table}' must be a table, as in [{table}]")
         for name in found:
             if name not in known:
-                raise unknown(
-                    "setting", f"{table}.{name}", where, (f"{table}.{one}" for one in known)
-                )
+                raise unknown(f"setting of [{table}]", name, where, known)
         return found
 
     @property

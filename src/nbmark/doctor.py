@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -14,6 +15,7 @@ from nbmark import sandboxes
 from nbmark.course import Course
 from nbmark.errors import AssignmentError, InfrastructureError
 from nbmark.limits import Limits
+from nbmark.sandboxes.supply import Supply
 
 USERNS_LIMIT = Path("/proc/sys/user/max_user_namespaces")
 USERNS_CLONE = Path("/proc/sys/kernel/unprivileged_userns_clone")
@@ -38,7 +40,8 @@ class Finding:
 
 def examine(root: Path) -> list[Finding]:
     """Everything that grading in the course folder `root` needs."""
-    return [_python(), _bubblewrap(), *_namespaces(), _wall(), _course(root), _libraries(root),
+    return [_python(), _bubblewrap(), *_namespaces(), _wall(), _fork_server(),
+            _course(root), _libraries(root),
             *_limits(root)]  # fmt: skip
 
 
@@ -84,6 +87,18 @@ def _wall() -> Finding:
         return Finding("sandbox", False, str(error), remedy)
     return Finding("sandbox", status == "ok", f"a kernel ran behind the wall: {status}",
                    _unless(status == "ok", "see the lines above"))  # fmt: skip
+
+
+def _fork_server() -> Finding:
+    """Whether submissions can share their imports; without it grading is slower, not worse."""
+    try:
+        with contextlib.closing(Supply("bubblewrap", Limits(), ["numpy"])) as supply:
+            with contextlib.closing(supply.open()) as session:
+                status = session.run_cell("1 + 1", 20).status
+            return Finding("fork server", status == "ok", f"{supply.wall}: {status}",
+                           _unless(status == "ok", "see the lines above"))  # fmt: skip
+    except InfrastructureError as error:
+        return Finding("fork server", False, str(error), "see the lines above")
 
 
 def _course(root: Path) -> Finding:

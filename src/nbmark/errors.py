@@ -7,6 +7,7 @@
     - UsageError          the command asked for something that does not exist
   x InfrastructureError   ours: no grade is written, the submission stays due
     - SandboxUnavailable  no wall can be built on this machine
+    - WorkersLost         nobody is left to grade: the batch ends, what is written is complete
 """
 
 from __future__ import annotations
@@ -54,6 +55,10 @@ class InfrastructureError(NbmarkError):
 
 class SandboxUnavailable(InfrastructureError):
     """No sandbox can be built here; the message names the remedy."""
+
+
+class WorkersLost(InfrastructureError):
+    """The other machines cannot go on: nothing more is tried, and the rest stays due."""
 
 
 def unknown(kind: str, name: str, where: str, found: Iterable[str]) -> UsageError:

@@ -11,14 +11,13 @@ import datetime
 import glob
 import re
 import sqlite3
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-# Where this package is there, jsonschema compiles a grammar of web addresses with it whenever it is
-# imported, which takes a second. Nothing of ours looks at the syntax of addresses.
-sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+from nbmark import slim_nbgrader
+
+slim_nbgrader.prepare()
 
 from nbgrader.api import (
     Comment,
@@ -30,7 +29,6 @@ from nbgrader.api import (
     SubmittedNotebook,
 )
 from nbgrader.coursedir import CourseDirectory
-from nbgrader.preprocessors import AssignLatePenalties
 from nbgrader.utils import parse_utc
 from sqlalchemy.exc import SQLAlchemyError
 from traitlets.config import Config
@@ -208,6 +206,8 @@ class Registrar:
         notebook.late_submission_penalty = None
         if submission.total_seconds_late <= 0:
             return
+        from nbgrader.preprocessors import AssignLatePenalties  # which loads nbconvert
+
         assigner = AssignLatePenalties(config=self._config)
         assigner.init_plugin()
         penalty = assigner.plugin_inst.late_submission_penalty(

@@ -6,7 +6,6 @@ the submission due, and writing again gives the same.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 
 from nbmark import evidence
@@ -50,17 +49,10 @@ class Row:
 
 
 class Records:
-    """The records of one assignment, as today's checks see them.
-
-    Attributes
-    ----------
-    write_s
-        Seconds spent on writing so far.
-    """
+    """The records of one assignment, as today's checks see them."""
 
     def __init__(self, assignment: Assignment, registrar: Registrar) -> None:
         self.checks_digest = assignment.digest()
-        self.write_s = 0.0
         self._assignment = assignment
         self._course = assignment.course
         self._registrar = registrar
@@ -101,7 +93,6 @@ class Records:
         InfrastructureError
             If a cell has no result, or the gradebook refuses; the submission stays due.
         """
-        began = time.monotonic()
         points = scores(graded, self._cells)
         self._begin(graded)
         folder = self._registrar.autograded(graded.student, graded.assignment)
@@ -110,7 +101,6 @@ class Records:
                 write_synced(fresh / name, data)
         self._registrar.record(graded, points, received.submitted_at)
         self._complete(graded)
-        self.write_s += time.monotonic() - began
         return Row(graded.student, "graded", points, gist(graded))
 
     def rewrite(self, graded: Graded) -> Row:

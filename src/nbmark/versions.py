@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib.metadata
 import platform
+from collections.abc import Mapping
 
 PACKAGES = ("nbmark", "ipykernel", "numpy", "matplotlib", "tensorflow", "keras", "pytest")
 
@@ -18,3 +19,19 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
     return found
+
+
+def differences(theirs: Mapping[str, str]) -> str:
+    """What another machine has in other versions, empty if it would give the same grades."""
+    ours = versions()
+    return ", ".join(
+        f"{name} {theirs.get(name, 'none')} (here {ours.get(name, 'none')})"
+        for name in sorted({*ours, *theirs})
+        if _counts(name, ours) != _counts(name, theirs)
+    )
+
+
+def _counts(name: str, found: Mapping[str, str]) -> str:
+    """A patch release of Python counts as the same."""
+    version = found.get(name, "")
+    return ".".join(version.split(".")[:2]) if name == "python" else version

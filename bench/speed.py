@@ -1,0 +1,185 @@
+"""Stock ``nbgrader autograde`` and ``nbmark grade`` on the same classes of twenty, by turns.
+
+For each class it prints the seconds and submissions a minute of both, the ratio of their medians,
+what grading adds to the students' own compute, where the time of a submission goes, and the memory
+that a second and a third worker add. Both commands are timed whole, from start to exit, with the
+sandbox on and two workers.
+
+``python bench/speed.py [--rounds 5] [--students 20] [--json] [CLASS …]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+from classes import ASSIGNMENTS, BIN, STOCK_CONFIG, command, hand_in, make_course, our_config
+from rich.console import Console
+from rich.table import Table
+
+CLASSES = ["numpy", "pictures", "keras", "numpy-mixed", "keras-mixed"]
+WORKERS = 2
+SAMPLE_S = 0.1
+
+
+def seconds_of(folder: Path, program: str, *arguments: str) -> float:
+    """Wall time of a command that must succeed."""
+    began = time.monotonic()
+    command(folder, program, *arguments)
+    return time.monotonic() - began
+
+
+def own_seconds(course: Path, assignment: str) -> dict[str, float]:
+    """Each student's own compute in one warm process (`own.py`)."""
+    done = subprocess.run([sys.executable, Path(__file__).with_name("own.py"), course, assignment],
+                          check=True, capture_output=True, text=True)  # fmt: skip
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def graded_rows(course: Path, assignment: str) -> list[dict[str, Any]]:
+    """What the last grading says of each student."""
+    found = json.loads(command(course, "nbmark", "grade", assignment, "--json"))
+    rows: list[dict[str, Any]] = found["students"]
+    return rows
+
+
+def peak_mib(course: Path, assignment: str, workers: int) -> float:
+    """The largest proportional memory of all processes of a grading together."""
+    process = subprocess.Popen(
+        [BIN / "nbmark", "grade", assignment, "--force", "--workers", str(workers)],
+        cwd=course, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    peak, over = 0, threading.Event()
+
+    def sample() -> None:
+        nonlocal peak
+        root = psutil.Process(process.pid)
+        while not over.wait(SAMPLE_S):
+            total = 0
+            try:
+                for one in (root, *root.children(recursive=True)):
+                    total += _proportional(one.pid)
+            except psutil.Error:
+                continue
+            peak = max(peak, total)
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    process.wait()
+    over.set()
+    sampler.join()
+    return peak / 1024
+
+
+def _proportional(pid: int) -> int:
+    """Kibibytes of one process, 0 if it has ended."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as lines:
+            return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    except (OSError, StopIteration):
+        return 0
+
+
+def measure(kind: str, rounds: int, students: int) -> dict[str, Any]:
+    """Everything about one class."""
+    name, _, how = kind.partition("-")
+    assignment = ASSIGNMENTS[name]
+    with tempfile.TemporaryDirectory(prefix="nbmark-bench-") as folder:
+        ours, stock = Path(folder, "ours"), Path(folder, "stock")
+        for course, config in ((ours, our_config()), (stock, STOCK_CONFIG)):
+            course.mkdir()
+            make_course(course, config, assignment)
+            hand_in(course, assignment, students, mixed=bool(how))
+        grade = ("grade", assignment, "--force", "--workers", str(WORKERS))
+        command(ours, "nbmark", *grade)  # tries the assignment on its own answers, once
+        times: dict[str, list[float]] = {"stock": [], "nbmark": []}
+        for _ in range(rounds):
+            times["nbmark"].append(seconds_of(ours, "nbmark", *grade))
+            times["stock"].append(seconds_of(stock, "nbgrader", "autograde", assignment, "--force"))
+        rows = graded_rows(ours, assignment)
+        own = {} if how else own_seconds(ours, assignment)
+        memory = [] if how else [peak_mib(ours, assignment, one) for one in (1, 2, 3)]
+    return {"class": kind, "assignment": assignment, "students": students, "rounds": rounds,
+            "seconds": times, "memory_mib": memory, **_summary(times, rows, own)}  # fmt: skip
+
+
+def _summary(
+    times: Mapping[str, list[float]], rows: list[dict[str, Any]], own: Mapping[str, float]
+) -> dict[str, Any]:
+    middle = {what: statistics.median(found) for what, found in times.items()}
+    stages = {
+        what: sum(row["spent_s"][what] for row in rows) / sum(row["seconds"] for row in rows)
+        for what in ("start", "cells", "questions")
+    }
+    stages["checks and feedback"] = 1 - sum(stages.values())
+    overhead = [row["seconds"] - own[row["student"]] for row in rows if row["student"] in own]
+    return {
+        "median_s": middle,
+        "ratio": middle["stock"] / middle["nbmark"],
+        "points": sum(row["points"] or 0 for row in rows),
+        "own_s": sum(own.values()),
+        "overhead_s": statistics.median(overhead) if overhead else None,
+        "stages": stages,
+    }
+
+
+def show(found: list[dict[str, Any]]) -> None:
+    """Three tables."""
+    speed = Table("class", "assignment", "students", "stock", "a minute", "nbmark", "a minute",
+                  "ratio", title="Whole commands, medians")  # fmt: skip
+    work = Table("class", "own compute", "/ cores", "added a submission",
+                 *(one for one in found[0]["stages"]), title="A submission")  # fmt: skip
+    memory = Table("class", "one worker", "the second adds", "the third adds",
+                   title="Proportional memory of all processes, peak")  # fmt: skip
+    for one in found:
+        stock, ours = one["median_s"]["stock"], one["median_s"]["nbmark"]
+        students = one["students"]
+        speed.add_row(one["class"], one["assignment"], str(students), f"{stock:.1f} s",
+                      f"{60 * students / stock:.0f}", f"{ours:.2f} s",
+                      f"{60 * students / ours:.0f}", f"{one['ratio']:.1f}")  # fmt: skip
+        added = one["overhead_s"]
+        work.add_row(one["class"], f"{one['own_s']:.2f} s" if one["own_s"] else "–",
+                     f"{one['own_s'] / WORKERS:.2f} s" if one["own_s"] else "–",
+                     "–" if added is None else f"{added:.3f} s",
+                     *(f"{100 * share:.0f} %" for share in one["stages"].values()))  # fmt: skip
+        if one["memory_mib"]:
+            first, second, third = one["memory_mib"]
+            memory.add_row(one["class"], f"{first:.0f} MiB", f"{second - first:.0f} MiB",
+                           f"{third - second:.0f} MiB")  # fmt: skip
+    for table in (speed, work, memory):
+        Console(width=120).print(table)
+
+
+def main() -> None:
+    """Measure the classes that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("classes", nargs="*", default=CLASSES)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--students", type=int, default=20)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    os.environ["COLUMNS"] = "120"
+    found = []
+    for kind in options.classes:
+        found.append(measure(kind, options.rounds, options.students))
+        print(f"{kind}: {found[-1]['ratio']:.1f}", file=sys.stderr)
+    if options.json:
+        print(json.dumps(found, indent=1))
+    else:
+        show(found)
+
+
+if __name__ == "__main__":
+    main()

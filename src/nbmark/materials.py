@@ -1,0 +1,145 @@
+"""An assignment's material as bytes, and the shelf of a machine that graded submissions come to.
+
+No file system is shared: what decides a grade travels with the work, is unpacked once into a folder
+that nobody else can enter and no sandbox shows, and serves all submissions after that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import shutil
+import tarfile
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from nbmark.checkprocess import CheckProcess
+from nbmark.course import Assignment, Course
+from nbmark.errors import InfrastructureError
+
+KEPT = 2  # two graders may share a cluster; more would hold memory for nobody
+
+
+def packed(assignment: Assignment) -> bytes:
+    """The assignment's material as ``tar.gz``: equal material gives equal bytes."""
+    root = assignment.course.root
+    data = io.BytesIO()
+    with (
+        gzip.GzipFile(fileobj=data, mode="wb", mtime=0) as compressed,
+        tarfile.open(fileobj=compressed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for path in assignment.material:
+            content = path.read_bytes()
+            entry = tarfile.TarInfo(path.relative_to(root).as_posix())
+            entry.size, entry.mode = len(content), 0o600
+            archive.addfile(entry, io.BytesIO(content))
+    return data.getvalue()
+
+
+def unpack(data: bytes, folder: Path) -> None:
+    """Write the regular files of an archive below `folder`; anything else in it is an error.
+
+    Raises
+    ------
+    InfrastructureError
+        If an entry is no regular file, or would be written elsewhere.
+    """
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+        for entry in archive:
+            name = PurePosixPath(entry.name)
+            content = archive.extractfile(entry) if entry.isreg() else None
+            if content is None or name.is_absolute() or ".." in name.parts:
+                raise InfrastructureError(f"the material has an entry '{entry.name}' of a bad kind")
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("xb") as file:
+                shutil.copyfileobj(content, file)
+
+
+class NotHere(Exception):
+    """The shelf lacks the material and did not get it along."""
+
+
+@dataclass
+class _Material:
+    """One assignment unpacked, with the check processes that wait for work."""
+
+    folder: Path
+    assignment: Assignment
+    idle: list[CheckProcess] = field(default_factory=list)
+    in_use: int = 0
+
+    def close(self) -> None:
+        for process in self.idle:
+            process.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Shelf:
+    """The newest materials of a machine; its threads share them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: dict[str, _Material] = {}  # the newest last
+
+    @contextlib.contextmanager
+    def check_process(
+        self, key: str, data: bytes, name: str, sandbox: str, home: str
+    ) -> Iterator[CheckProcess]:
+        """A check process for the block alone, with its fork server warm where there is one.
+
+        Parameters
+        ----------
+        key
+            Names the material; the same key is never used for another.
+        data
+            The material as `packed`, empty if it should be here already.
+        home
+            The folder for temporary files, in which the material gets one of its own.
+
+        Raises
+        ------
+        NotHere
+            If it is not here, and `data` is empty.
+        """
+        with self._lock:
+            material = self._kept.pop(key, None) or _received(data, name, home)
+            self._kept[key] = material
+            material.in_use += 1
+            self._make_room()
+            process = (
+                material.idle.pop() if material.idle else CheckProcess(material.assignment, sandbox)
+            )
+        try:
+            yield process
+        finally:
+            with self._lock:
+                material.in_use -= 1
+                material.idle.append(process)
+
+    def close(self) -> None:
+        """End everything that is not in use, and remove its files."""
+        with self._lock:
+            for key in [key for key, one in self._kept.items() if not one.in_use]:
+                self._kept.pop(key).close()
+
+    def _make_room(self) -> None:
+        unused = [key for key, one in self._kept.items() if not one.in_use]
+        for key in unused[: max(0, len(self._kept) - KEPT)]:
+            self._kept.pop(key).close()
+
+
+def _received(data: bytes, name: str, home: str) -> _Material:
+    if not data:
+        raise NotHere
+    folder = Path(tempfile.mkdtemp(prefix="nbmark-", dir=home))  # mode 0700
+    try:
+        unpack(data, folder)
+        return _Material(folder, Course(folder).assignment(name))
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise

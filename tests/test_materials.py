@@ -1,0 +1,100 @@
+"""What travels to other machines: an assignment's material, and what is kept of it there."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import stat
+import tarfile
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from nbmark.course import Course
+from nbmark.errors import InfrastructureError
+from nbmark.materials import NotHere, Shelf, packed, unpack
+
+
+def archive(*entries: tarfile.TarInfo) -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:gz") as file:
+        for entry in entries:
+            file.addfile(entry, io.BytesIO(b"x" * entry.size))
+    return data.getvalue()
+
+
+def entry(name: str, **fields: object) -> tarfile.TarInfo:
+    made = tarfile.TarInfo(name)
+    for field, value in {"size": 1, **fields}.items():
+        setattr(made, field, value)
+    return made
+
+
+def test_equal_material_gives_equal_bytes_and_means_the_same_there(toy_course, tmp_path):
+    assignment = Course(toy_course).assignment("toy")
+    first = packed(assignment)
+    cache = toy_course / "graders" / "toy" / "__pycache__"
+    cache.mkdir(exist_ok=True)
+    (cache / "left.pyc").write_bytes(b"left")
+    (toy_course / "graders" / "toy" / "test_toy.py").touch()
+    assert packed(assignment) == first
+    there = tmp_path / "there"
+    unpack(first, there)
+    assert Course(there).assignment("toy").digest() == assignment.digest()
+    assert b"gradebook" not in gzip.decompress(first)
+    assert not list(there.rglob("*.pyc"))
+    assert not (there / ".nbmark").exists()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        entry("/tmp/elsewhere"),
+        entry("graders/../../elsewhere"),
+        entry("graders/link", type=tarfile.SYMTYPE, linkname="/etc/passwd", size=0),
+        entry("graders/hard", type=tarfile.LNKTYPE, linkname="graders/x", size=0),
+        entry("graders/pipe", type=tarfile.FIFOTYPE, size=0),
+        entry("graders/device", type=tarfile.CHRTYPE, size=0),
+    ],
+    ids=lambda one: one.name,
+)
+def test_only_regular_files_inside_are_unpacked(tmp_path, bad):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(InfrastructureError, match="of a bad kind"):
+        unpack(archive(bad), folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert not any(path.is_file() or path.is_symlink() for path in folder.rglob("*"))
+
+
+def test_the_shelf_keeps_two_materials_and_each_thread_has_a_process_of_its_own(
+    toy_course, tmp_path
+):
+    data = packed(Course(toy_course).assignment("toy"))
+    home = tmp_path / "home"
+    home.mkdir()
+
+    def folders() -> set[Path]:
+        return set(home.iterdir())
+
+    with closing(Shelf()) as shelf, ExitStack() as busy:
+        with pytest.raises(NotHere), shelf.check_process("1", b"", "toy", "none", str(home)):
+            pass
+        first = busy.enter_context(shelf.check_process("1", data, "toy", "none", str(home)))
+        second = busy.enter_context(shelf.check_process("1", b"", "toy", "none", str(home)))
+        assert first is not second
+        (folder,) = folders()
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        for key in ("2", "3", "4"):
+            with shelf.check_process(key, data, "toy", "none", str(home)):
+                pass
+        assert folder in folders()  # two threads are at it
+        busy.close()
+        with shelf.check_process("1", b"", "toy", "none", str(home)) as again:
+            assert again in (first, second)
+        with shelf.check_process("5", data, "toy", "none", str(home)):
+            pass
+        assert len(folders()) == 2
+        assert folder in folders()
+    assert folders() == set()
