@@ -124,7 +124,7 @@ def test_evidence_is_kept_where_only_the_owner_can_read(graded):
     assert re.fullmatch(r"[0-9a-f]{64}\.json", files[0])
     assert (graded[0] / "evidence").stat().st_mode & 0o777 == 0o700
     evidence = json.loads((folder / files[0]).read_text())
-    assert {"cell", "check", "question", "answer"} == set(evidence["evidence"][0])
+    assert {"cell", "check", "question", "answer", "failed"} == set(evidence["evidence"][0])
     assert evidence["versions"]["numpy"]
     assert evidence["sandbox"] == "bubblewrap, forked"
 

@@ -79,7 +79,7 @@ def test_who_was_graded_with_earlier_checks_is_told_of_and_left_alone(toy_course
     checks = toy_course / "graders" / "toy" / "test_toy.py"
     checks.write_text(checks.read_text().replace("f doubles", "f doubles x"))
     done = run(toy_course, "nbmark", "grade", "toy")
-    assert "graded with earlier checks; --force grades anew" in done.stdout
+    assert "graded with earlier checks; 'nbmark regrade' judges anew" in done.stdout
     assert dump(toy_course, "toy")[0]["notebooks"]["toy"]["grades"]["a"][0] == 3.0
 
 
@@ -227,3 +227,14 @@ def test_doctor_prints_the_limits_of_every_assignment(toy_course):
     done = run(toy_course, "nbmark", "grade", "toy")
     assert done.returncode == 1
     assert "files = 'x'; a limit is a number above 0" in done.stderr
+
+
+def test_whoever_took_longest_the_last_time_is_graded_first(toy_course):
+    slow = f"import time\ntime.sleep(2)\n{RIGHT}"
+    for student, answer in {"ada": RIGHT, "ben": slow, "cleo": RIGHT}.items():
+        hand_in_toy(toy_course, student, answer)
+    run(toy_course, "nbmark", "grade", "toy")
+    done = run(toy_course, "nbmark", "grade", "toy", "--force", "--workers", "1")
+    lines = [line for line in done.stderr.splitlines() if " of 3, " in line]
+    assert "ben: 3 points" in lines[0]
+    assert len(lines) == 3

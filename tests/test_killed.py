@@ -23,9 +23,9 @@ from nbmark.models import Submission
 STEPS = ("evidence.store", "replaced_folder", "Registrar.record", "evidence.mark_complete")
 KILL = """
 import os, signal, sys
-from nbmark import evidence, grading
+from nbmark import evidence, records
 from nbmark.gradebook import Registrar
-owner = {{"evidence": evidence, "Registrar": Registrar}}.get("{step}".split(".")[0], grading)
+owner = {{"evidence": evidence, "Registrar": Registrar}}.get("{step}".split(".")[0], records)
 name = "{step}".split(".")[-1]
 real, calls = getattr(owner, name), []
 def killed(*arguments, **keywords):

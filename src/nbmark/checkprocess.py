@@ -49,16 +49,17 @@ class CheckProcess:
 
     Parameters
     ----------
-    server
-        Whose worker the process shall use; None if it starts a server of its own.
+    new_worker
+        Gives a worker of a fork server that the process shall use, None if it starts its own.
     """
 
     def __init__(
-        self, assignment: Assignment, sandbox: str, server: ForkServer | None = None
-    ) -> None:
+        self, assignment: Assignment, sandbox: str,
+        new_worker: Callable[[], socket.socket | None] = lambda: None,
+    ) -> None:  # fmt: skip
         self._assignment = assignment
         self._sandbox = sandbox
-        self._server = server
+        self._new_worker = new_worker
         self._process: subprocess.Popen[bytes] | None = None
         self._wire: Wire | None = None
         self._lock = threading.Lock()
@@ -124,9 +125,8 @@ class CheckProcess:
         environment = {name: os.environ[name] for name in KEPT if name in os.environ}
         environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         with contextlib.ExitStack() as stack:
-            fds = []
-            if self._server is not None:
-                fds = [stack.enter_context(self._server.new_worker()).fileno()]
+            worker = self._new_worker()
+            fds = [stack.enter_context(worker).fileno()] if worker is not None else []
             return subprocess.Popen(  # noqa: S603  # our own interpreter and module
                 [sys.executable, "-m", "nbmark.checkprocess", str(self._assignment.course.root),
                  self._assignment.name, self._sandbox, *map(str, fds)],
@@ -146,9 +146,11 @@ class CheckPool:
 
     def __init__(self, assignment: Assignment, sandbox: str, size: int) -> None:
         self.at_once = 2 * size  # the next one waits beside the one at work
-        # One for all: what it has imported is in memory once.
-        self._server = _fork_server(assignment, sandbox)
-        self._all = [CheckProcess(assignment, sandbox, self._server) for _ in range(size)]
+        self._assignment = assignment
+        self._sandbox = sandbox
+        self._lock = threading.Lock()
+        self._server: ForkServer | None = None
+        self._all = [CheckProcess(assignment, sandbox, self._new_worker) for _ in range(size)]
         self._free: queue.SimpleQueue[CheckProcess] = queue.SimpleQueue()
         for process in self._all:
             self._free.put(process)
@@ -183,6 +185,11 @@ class CheckPool:
         for process in self._all:
             process.start()
 
+    def request(self, request: Request) -> dict[str, Any]:
+        """As `CheckProcess.request`, in the next process that is free."""
+        with self._next() as process:
+            return process.request(request)
+
     def grade(self, submission: Submission) -> Graded:
         """As `CheckProcess.grade`, in the next process that is free."""
         with self._next() as process:
@@ -198,6 +205,18 @@ class CheckPool:
         with self._next() as process:
             return process.list_checks()
 
+    def _new_worker(self) -> socket.socket | None:
+        """Of one server for all, so that what it imports is in memory once; None without one."""
+        if not (self._assignment.uses_fork_server and sandboxes.can_fork(self._sandbox)):
+            return None
+        with self._lock, contextlib.suppress(SandboxUnavailable):  # else whoever needs it is told
+            if self._server is None:
+                self._server = sandboxes.start_fork_server(
+                    self._assignment.limits, self._assignment.imports
+                )
+            return self._server.new_worker()
+        return None
+
     @contextlib.contextmanager
     def _next(self) -> Iterator[CheckProcess]:
         process = self._free.get()
@@ -210,14 +229,6 @@ class CheckPool:
 def cores() -> int:
     """How many processors this process may use."""
     return len(os.sched_getaffinity(0))
-
-
-def _fork_server(assignment: Assignment, sandbox: str) -> ForkServer | None:
-    """A server that is importing already, if there can be one; else whoever needs it is told."""
-    if assignment.uses_fork_server and sandboxes.can_fork(sandbox):
-        with contextlib.suppress(SandboxUnavailable):
-            return sandboxes.start_fork_server(assignment.limits, assignment.imports)
-    return None
 
 
 def serve(root: str, name: str, sandbox: str, worker: str = "") -> None:

@@ -9,6 +9,7 @@ where the package is loaded already, nothing changes.
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
 from importlib.util import find_spec, module_from_spec
 
 
@@ -19,4 +20,6 @@ def prepare() -> None:
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # "not there"
     spec = find_spec("nbgrader")
     if spec is not None:
-        sys.modules["nbgrader"] = module_from_spec(spec)  # its parts are found, its code not run
+        package = module_from_spec(spec)  # its parts are found, its code is not run
+        package.__dict__["__version__"] = version("nbgrader")
+        sys.modules["nbgrader"] = package
