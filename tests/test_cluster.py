@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -21,7 +22,9 @@ import pytest
 
 from conftest import BIN, run
 from helpers import HALF, RIGHT, dump, hand_in_toy
+from nbmark.cluster import Cluster, Connection
 from nbmark.course import Course
+from nbmark.errors import InfrastructureError
 
 CANARY = "nbmark-canary-" + "0123456789abcdef" * 2
 # The worker is the parent of the process in which a hidden check runs.
@@ -54,6 +57,7 @@ for folder, folders, names in os.walk("/"):
             pass
 print("spy found:", found, "graders" in str(list(os.walk("/tmp"))))
 """
+ONLY_HERE = ["--host", "127.0.0.1", "--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
 KILLS = RIGHT.replace("3.0", "666")
 SLOW = "import time\ntime.sleep({})\n" + RIGHT
 
@@ -72,13 +76,13 @@ class Dask:
         where = folder / "scheduler.json"
         protocol = "tcp" if tls is None else "tls"
         self.scheduler = self.dask(
-            "scheduler", "--host", "127.0.0.1", "--port", "0", "--protocol", protocol,
+            "scheduler", "--port", "0", "--protocol", protocol,
             "--scheduler-file", str(where),
         )  # fmt: skip
         wait_until(where.exists)
         self.address = json.loads(where.read_text())["address"]
 
-    def dask(self, command: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def dask(self, command: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         files = []
         if self._tls is not None:
             files = ["--tls-ca-file", str(self._tls / "ca.pem"),
@@ -86,16 +90,20 @@ class Dask:
                      "--tls-key", str(self._tls / "own.key")]  # fmt: skip
         with (self.folder / f"{command}.log").open("ab") as log:
             process = subprocess.Popen(
-                [BIN / "dask", command, *arguments, *files, "--no-dashboard"], stderr=log,
-                stdout=log, env=self._environment, start_new_session=True,
+                [BIN / "dask", command, *arguments, *files, *ONLY_HERE], stdout=log, stderr=log,
+                env={**self._environment, **environment}, start_new_session=True,
             )  # fmt: skip
         self.running.append(process)
         return process
 
-    def workers(self, number: int = 2) -> subprocess.Popen[bytes]:
-        """So many worker processes with one thread each, and the nanny that restarts them."""
-        process = self.dask("worker", self.address, "--nworkers", str(number), "--nthreads", "1",
-                            "--local-directory", str(self.folder / "local"))  # fmt: skip
+    def workers(
+        self, number: int = 2, threads: int = 1, **environment: str
+    ) -> subprocess.Popen[bytes]:
+        """So many worker processes, and the nanny that restarts them."""
+        process = self.dask(
+            "worker", self.address, "--nworkers", str(number), "--nthreads", str(threads),
+            "--local-directory", str(self.folder / "local"), **environment,
+        )  # fmt: skip
         wait_until(lambda: len(list(self.folder.glob("local/*/worker-*.dirlock"))) >= number)
         return process
 
@@ -291,7 +299,7 @@ def test_workers_leave_nothing_on_their_disks(course, own_cluster):
     assert run(course, "nbmark", "grade", "toy", *own_cluster.options()).returncode == 0
     assert own_cluster.materials()
     processes = psutil.Process(worker.pid).children(recursive=True)
-    assert any("nbmark.checkprocess" in one.cmdline() for one in processes)
+    assert len(processes) > 3  # the worker, its check process, the fork server and its wall
     worker.terminate()
     worker.wait(20)
     _, alive = psutil.wait_procs(processes, timeout=5)
@@ -332,6 +340,22 @@ def test_workers_with_other_versions_are_refused_by_name(course, own_cluster):
     (line,) = complaints(done.stderr)
     assert re.search(r"the worker tcp://\S+ is unfit: numpy [\d.]+ \(here 1.0\)$", line)
     assert dump(course, "toy") == []
+
+
+def test_a_worker_without_a_wall_is_refused_by_name(course, own_cluster):
+    own_cluster.workers(1, PATH="/nowhere")
+    hand_in_toy(course, "ada", RIGHT)
+    done = run(course, "nbmark", "grade", "toy", *own_cluster.options())
+    assert done.returncode == 1
+    (line,) = complaints(done.stderr)
+    assert re.search(r"the worker tcp://\S+ is unfit: bubblewrap is not installed", line)
+
+
+def test_a_worker_that_would_be_reached_without_encryption_is_refused(course):
+    connection = Connection("tcp://127.0.0.1:1", None, 1)
+    cluster = Cluster(Course(course).assignment("toy"), "bubblewrap", connection)
+    with pytest.raises(InfrastructureError, match=r"tcp://192\.0\.2\.1:5 is reached without TLS"):
+        asyncio.run(cluster._examined(["tcp://127.0.0.1:4", "tcp://192.0.2.1:5"]))
 
 
 @pytest.mark.parametrize(
@@ -382,8 +406,9 @@ def certificates(tmp_path: Path) -> Path:
 def test_the_way_to_the_workers_can_be_encrypted(course, certificates, tmp_path):
     cluster = Dask(tmp_path / "dask", tls=certificates)
     try:
-        cluster.workers(1)
-        hand_in_toy(course, "ada", RIGHT)
+        cluster.workers(1, threads=2)
+        for student in ("ada", "ben", "cleo"):
+            hand_in_toy(course, student, RIGHT)
         assert cluster.address.startswith("tls://")
         stranger = run(course, "nbmark", "grade", "toy", "--scheduler",
                        cluster.address.replace("tls", "tcp"))  # fmt: skip
@@ -391,6 +416,7 @@ def test_the_way_to_the_workers_can_be_encrypted(course, certificates, tmp_path)
         assert len(complaints(stranger.stderr)) == 1
         done = run(course, "nbmark", "grade", "toy", *cluster.options())
         assert done.returncode == 0, done.stderr
-        assert [row["score"] for row in dump(course, "toy")] == [3]
+        assert [row["score"] for row in dump(course, "toy")] == [3] * 3
+        assert len(cluster.materials()) == 1
     finally:
         cluster.close()

@@ -57,7 +57,7 @@ def test_equal_material_gives_equal_bytes_and_means_the_same_there(toy_course, t
         entry("graders/pipe", type=tarfile.FIFOTYPE, size=0),
         entry("graders/device", type=tarfile.CHRTYPE, size=0),
     ],
-    ids=lambda one: one.name,
+    ids=["absolute", "above", "link", "hard-link", "pipe", "device"],
 )
 def test_only_regular_files_inside_are_unpacked(tmp_path, bad):
     folder = tmp_path / "folder"
@@ -68,9 +68,7 @@ def test_only_regular_files_inside_are_unpacked(tmp_path, bad):
     assert not any(path.is_file() or path.is_symlink() for path in folder.rglob("*"))
 
 
-def test_the_shelf_keeps_two_materials_and_each_thread_has_a_process_of_its_own(
-    toy_course, tmp_path
-):
+def test_the_shelf_keeps_two_materials_and_what_is_in_use(toy_course, tmp_path):
     data = packed(Course(toy_course).assignment("toy"))
     home = tmp_path / "home"
     home.mkdir()
@@ -79,21 +77,22 @@ def test_the_shelf_keeps_two_materials_and_each_thread_has_a_process_of_its_own(
         return set(home.iterdir())
 
     with closing(Shelf()) as shelf, ExitStack() as busy:
-        with pytest.raises(NotHere), shelf.check_process("1", b"", "toy", "none", str(home)):
+        with pytest.raises(NotHere), shelf.checks("1", b"", "toy", "bubblewrap", str(home), 2):
             pass
-        first = busy.enter_context(shelf.check_process("1", data, "toy", "none", str(home)))
-        second = busy.enter_context(shelf.check_process("1", b"", "toy", "none", str(home)))
-        assert first is not second
+        first = busy.enter_context(shelf.checks("1", data, "toy", "bubblewrap", str(home), 2))
+        second = busy.enter_context(shelf.checks("1", b"", "toy", "bubblewrap", str(home), 2))
+        assert first is second
+        assert [check.name for check in first.list_checks()] == ["test_a", "test_f"]
         (folder,) = folders()
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         for key in ("2", "3", "4"):
-            with shelf.check_process(key, data, "toy", "none", str(home)):
+            with shelf.checks(key, data, "toy", "bubblewrap", str(home), 2):
                 pass
         assert folder in folders()  # two threads are at it
         busy.close()
-        with shelf.check_process("1", b"", "toy", "none", str(home)) as again:
-            assert again in (first, second)
-        with shelf.check_process("5", data, "toy", "none", str(home)):
+        with shelf.checks("1", b"", "toy", "bubblewrap", str(home), 2) as again:
+            assert again is first
+        with shelf.checks("5", data, "toy", "bubblewrap", str(home), 2):
             pass
         assert len(folders()) == 2
         assert folder in folders()

@@ -294,8 +294,8 @@ class Cluster:
             if last.begun >= last.times:
                 break
         raise InfrastructureError(
-            f"the submission ended its worker process {last.times} times and was set aside; the "
-            "logs of the workers tell more, and the next run tries it again"
+            f"the submission ended its worker process {last.times} time{'s'[: last.times > 1]} and "
+            "was set aside; the logs of the workers tell more, and the next run tries it again"
         )
 
     async def _sent(self, request: bytes, key: str, data: bytes) -> bytes:
@@ -347,8 +347,10 @@ def grade_there(
     worker.log_event(topic, task)
     home = worker.local_directory
     try:
-        with SHELF.check_process(f"{key} {home}", data, name, sandbox, home) as process:
-            reply: dict[str, Any] = {"ok": process.request(json.loads(request))}
+        with SHELF.checks(
+            f"{key} {home}", data, name, sandbox, home, worker.state.nthreads
+        ) as checks:
+            reply: dict[str, Any] = {"ok": checks.request(json.loads(request))}
     except NotHere:
         return MISSING
     except Exception as error:

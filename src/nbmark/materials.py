@@ -1,4 +1,4 @@
-"""An assignment's material as bytes, and the shelf of a machine that graded submissions come to.
+"""An assignment's material as bytes, and the shelf of a machine that submissions are sent to.
 
 No file system is shared: what decides a grade travels with the work, is unpacked once into a folder
 that nobody else can enter and no sandbox shows, and serves all submissions after that.
@@ -14,10 +14,10 @@ import tarfile
 import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from nbmark.checkprocess import CheckProcess
+from nbmark.checkprocess import CheckPool
 from nbmark.course import Assignment, Course
 from nbmark.errors import InfrastructureError
 
@@ -66,16 +66,14 @@ class NotHere(Exception):
 
 @dataclass
 class _Material:
-    """One assignment unpacked, with the check processes that wait for work."""
+    """One assignment unpacked, and the processes that run its checks."""
 
     folder: Path
-    assignment: Assignment
-    idle: list[CheckProcess] = field(default_factory=list)
+    pool: CheckPool
     in_use: int = 0
 
     def close(self) -> None:
-        for process in self.idle:
-            process.close()
+        self.pool.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -87,10 +85,10 @@ class Shelf:
         self._kept: dict[str, _Material] = {}  # the newest last
 
     @contextlib.contextmanager
-    def check_process(
-        self, key: str, data: bytes, name: str, sandbox: str, home: str
-    ) -> Iterator[CheckProcess]:
-        """A check process for the block alone, with its fork server warm where there is one.
+    def checks(
+        self, key: str, data: bytes, name: str, sandbox: str, home: str, threads: int
+    ) -> Iterator[CheckPool]:
+        """The check processes of a material, which stays for the block at least.
 
         Parameters
         ----------
@@ -100,6 +98,8 @@ class Shelf:
             The material as `packed`, empty if it should be here already.
         home
             The folder for temporary files, in which the material gets one of its own.
+        threads
+            How many use it at most: each has a check process, all of them one fork server.
 
         Raises
         ------
@@ -107,19 +107,19 @@ class Shelf:
             If it is not here, and `data` is empty.
         """
         with self._lock:
-            material = self._kept.pop(key, None) or _received(data, name, home)
+            material = self._kept.pop(key, None)
+            if material is None:
+                material = _received(data, name, sandbox, home, threads)
             self._kept[key] = material
             material.in_use += 1
-            self._make_room()
-            process = (
-                material.idle.pop() if material.idle else CheckProcess(material.assignment, sandbox)
-            )
+            unused = [key for key, one in self._kept.items() if not one.in_use]
+            for old in unused[: max(0, len(self._kept) - KEPT)]:
+                self._kept.pop(old).close()
         try:
-            yield process
+            yield material.pool
         finally:
             with self._lock:
                 material.in_use -= 1
-                material.idle.append(process)
 
     def close(self) -> None:
         """End everything that is not in use, and remove its files."""
@@ -127,19 +127,14 @@ class Shelf:
             for key in [key for key, one in self._kept.items() if not one.in_use]:
                 self._kept.pop(key).close()
 
-    def _make_room(self) -> None:
-        unused = [key for key, one in self._kept.items() if not one.in_use]
-        for key in unused[: max(0, len(self._kept) - KEPT)]:
-            self._kept.pop(key).close()
 
-
-def _received(data: bytes, name: str, home: str) -> _Material:
+def _received(data: bytes, name: str, sandbox: str, home: str, threads: int) -> _Material:
     if not data:
         raise NotHere
     folder = Path(tempfile.mkdtemp(prefix="nbmark-", dir=home))  # mode 0700
     try:
         unpack(data, folder)
-        return _Material(folder, Course(folder).assignment(name))
+        return _Material(folder, CheckPool(Course(folder).assignment(name), sandbox, threads))
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
