@@ -2,7 +2,7 @@
 # make test     style, types and all tests
 # make verify   try every assignment on its own answers; commit graders/*/verified.json
 # make hostile  every attack of tests/hostile/, family by family: contained, leaked, left over
-# make bench    one submission: nbmark beside stock nbgrader; the same cheats on both
+# make bench    classes of twenty beside stock nbgrader, records, a cluster; cheats on both (an hour)
 # make torture  two hundred kills and two thousand made up notebooks (half an hour)
 # make release  the students' notebooks, made anew from source/
 # make lock     requirements.lock, made anew from pyproject.toml
@@ -27,7 +27,10 @@ hostile: .venv/ready
 	@$(BIN)/python tests/hostile/suite.py
 
 bench: .venv/ready
-	@$(BIN)/python bench/one_submission.py
+	@$(BIN)/python bench/speed.py
+	@$(BIN)/python bench/records.py
+	@$(BIN)/python bench/cluster.py
+	@$(BIN)/python bench/scheduler.py
 	@$(BIN)/python bench/cheats.py
 
 torture: .venv/ready

@@ -45,7 +45,7 @@ IDLE_S = 4.0
 async def sleeping(
     seconds: float, reply_bytes: int, request: bytes, topic: str, task: str
 ) -> bytes:
-    """In the place of `nbmark.cluster.grade_there`: says that it has begun, and takes its time."""
+    """In the place of `cluster_work.grade_there`: says that it has begun, and takes its time."""
     distributed.get_worker().log_event(topic, task)
     await asyncio.sleep(seconds)
     return bytes(reply_bytes)

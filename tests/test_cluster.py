@@ -22,7 +22,8 @@ import pytest
 
 from conftest import BIN, run
 from helpers import HALF, RIGHT, dump, hand_in_toy
-from nbmark.cluster import Cluster, Connection
+from nbmark.cluster import Cluster
+from nbmark.cluster_connection import Connection
 from nbmark.course import Course
 from nbmark.errors import InfrastructureError
 

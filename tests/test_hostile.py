@@ -79,3 +79,12 @@ def test_the_wall_of_an_ordinary_user_holds_as_well(tmp_path):
             suite.judge(verdict, course, rows, canary)
             assert verdict.contained, verdict
         assert listeners.hits == 0
+
+
+def test_the_wall_of_a_process_of_its_own_holds_as_well():
+    words = ["kernel-tricks", "process-tricks", "reach", "persistence", "resources"]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "hostile" / "suite.py"), "--started", *words],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -32,6 +32,7 @@ LAYERS = """
     checking
     checkprocess trials
     materials
+    cluster_connection cluster_work
     cluster
     verify doctor
     gradebook
@@ -50,8 +51,7 @@ ONLY = {
     "bleach": {"safehtml"},
     "psutil": {"processes"},
     "rich": {"report"},
-    "dask": {"cluster"},
-    "distributed": {"cluster"},
+    "distributed": {"cluster", "cluster_connection", "cluster_work"},
     "click": {"cli"},
 }
 # Imported inside a function: where one layer hands over to another at run time.

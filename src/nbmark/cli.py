@@ -230,7 +230,8 @@ def _hiring(
     if any(files) and not all(files):
         raise UsageError("give all three of --tls-ca, --tls-cert and --tls-key, or none")
     try:
-        from nbmark.cluster import Cluster, Connection, Tls
+        from nbmark.cluster import Cluster
+        from nbmark.cluster_connection import Connection, Tls
     except ModuleNotFoundError as error:
         raise InfrastructureError(
             f"--scheduler needs Dask ({error}); install it with: pip install 'nbmark[cluster]'"

@@ -1,4 +1,4 @@
-"""Grading on other machines: the only module that knows Dask.
+"""Grading on other machines, with Dask.
 
 `Cluster` hands submissions to the workers of any Dask cluster and gets back what came of them:
 bytes there, bytes back, no file system shared. The wall stands on the worker as it does here, and
@@ -8,32 +8,26 @@ this process stays the only one that writes. docs/scale.md tells how to start a 
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import hashlib
-import ipaddress
 import json
 import logging
-import ssl
 import threading
 import uuid
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import distributed
-from distributed.comm.addressing import parse_address, parse_host_port
 from distributed.scheduler import KilledWorker
 
-from nbmark import sandboxes
-from nbmark.checkprocess import grade_request, opened, refusal
+from nbmark.checkprocess import grade_request, opened
+from nbmark.cluster_connection import Connection, is_private
+from nbmark.cluster_work import MISSING, examine, grade_there
 from nbmark.course import Assignment
-from nbmark.errors import InfrastructureError, NbmarkError, UsageError, WorkersLost
-from nbmark.limits import Limits
-from nbmark.materials import NotHere, Shelf, packed
+from nbmark.errors import InfrastructureError, NbmarkError, WorkersLost
+from nbmark.materials import packed
 from nbmark.models import Graded, Submission
 from nbmark.versions import differences, versions
 
@@ -43,44 +37,7 @@ WATCH_S = 2.0
 SILENCE_S = 60.0  # a busy scheduler answers late, a stopped one never
 # How often a submission is sent again that was in line at workers when others ended them.
 ROUNDS = 3
-MISSING = b""
 THE_REST = "what is written is complete, run it again for the rest"
-
-SHELF = Shelf()  # used in a worker's process
-atexit.register(SHELF.close)
-
-
-@dataclass(frozen=True)
-class Tls:
-    """Files in PEM format: the authority that signs everybody's certificate, and our own."""
-
-    ca: Path
-    certificate: Path
-    key: Path
-
-
-class Connection:
-    """How to reach a cluster.
-
-    Parameters
-    ----------
-    address
-        The scheduler's: ``tls://host:port``, or ``tcp://`` on this very machine.
-    tls
-        None for what Dask's own configuration says (``distributed.comm.tls``).
-    patience_s
-        How long the cluster may be without any worker.
-
-    Raises
-    ------
-    UsageError
-        If it would not be encrypted, or cannot be for lack of certificates; nothing was sent.
-    """
-
-    def __init__(self, address: str, tls: Tls | None, patience_s: float) -> None:
-        self.address = address
-        self.security = _security(address, tls)
-        self.patience_s = patience_s
 
 
 class Cluster:
@@ -222,7 +179,7 @@ class Cluster:
             If one would be reached without encryption, give other grades, or has no wall.
         """
         for one in workers:
-            if not _is_private(one):
+            if not is_private(one):
                 raise InfrastructureError(
                     f"the worker {one} is reached without TLS: whoever is on the way could read "
                     "the hidden checks; start it with --protocol tls and certificates"
@@ -337,84 +294,6 @@ class _Killed(Exception):
     def __init__(self, times: int, begun: int) -> None:
         super().__init__(times, begun)
         self.times, self.begun = times, begun
-
-
-def grade_there(
-    key: str, data: bytes, name: str, sandbox: str, request: bytes, topic: str, task: str
-) -> bytes:
-    """Runs on a worker: the reply of a check process as JSON, `MISSING` for lack of material."""
-    worker = distributed.get_worker()
-    worker.log_event(topic, task)
-    home = worker.local_directory
-    try:
-        with SHELF.checks(
-            f"{key} {home}", data, name, sandbox, home, worker.state.nthreads
-        ) as checks:
-            reply: dict[str, Any] = {"ok": checks.request(json.loads(request))}
-    except NotHere:
-        return MISSING
-    except Exception as error:
-        reply = refusal(error)
-        reply["message"] += f" (on the worker {worker.address})"
-    return json.dumps(reply).encode()
-
-
-async def examine(sandbox: str) -> dict[str, Any]:
-    """Runs on a worker: its versions, and why no wall can be built there, empty if one can."""
-    return {"versions": versions(), "problem": await asyncio.to_thread(_wall_problem, sandbox)}
-
-
-def _wall_problem(sandbox: str) -> str:
-    try:
-        sandboxes.open_session(sandbox, Limits()).close()
-    except NbmarkError as error:
-        return str(error)
-    return ""
-
-
-def _security(address: str, tls: Tls | None) -> distributed.Security:
-    try:
-        scheme, location = parse_address(address)
-        parse_host_port(location)
-    except ValueError as error:
-        raise UsageError(f"--scheduler {address}: {error}") from error
-    if scheme != "tls":
-        if not _is_private(address):
-            raise UsageError(
-                f"--scheduler {address} is not encrypted: whoever is on the way could read the "
-                "hidden checks and change grades. Start scheduler and workers with TLS "
-                f"(docs/scale.md) and give tls://{location}"
-            )
-        if tls is not None:
-            raise UsageError(f"--scheduler {address}: the --tls options need an address tls://")
-        return distributed.Security(require_encryption=False)
-    files = {}
-    if tls is not None:
-        files = {"tls_ca_file": str(tls.ca), "tls_client_cert": str(tls.certificate),
-                 "tls_client_key": str(tls.key)}  # fmt: skip
-    security = distributed.Security(require_encryption=True, **files)
-    try:
-        context = security.get_connection_args("client")["ssl_context"]
-    except OSError as error:  # ssl.SSLError is one
-        raise UsageError(f"the certificate for --scheduler {address}: {_gist(error)}") from error
-    if not isinstance(context, ssl.SSLContext):
-        raise UsageError(
-            f"--scheduler {address} needs certificates: give --tls-ca, --tls-cert and --tls-key, "
-            "or set them in Dask's configuration under distributed.comm.tls"
-        )
-    return security
-
-
-def _is_private(address: str) -> bool:
-    """Whether nobody can read along: it is encrypted, or does not leave the machine."""
-    scheme, location = parse_address(address)
-    if scheme != "tcp":
-        return bool(scheme == "tls")
-    host, _ = parse_host_port(location)
-    try:
-        return bool(host == "localhost" or ipaddress.ip_address(host).is_loopback)
-    except ValueError:
-        return False
 
 
 def _told(error: BaseException, address: str) -> Exception:

@@ -83,7 +83,10 @@ def _wall() -> Finding:
         finally:
             session.close()
     except InfrastructureError as error:
-        remedy = "see the lines above; in Docker run with --security-opt seccomp=unconfined"
+        remedy = (
+            "see the lines above; in Docker run with --security-opt seccomp=unconfined "
+            "--security-opt systempaths=unconfined"
+        )
         return Finding("sandbox", False, str(error), remedy)
     return Finding("sandbox", status == "ok", f"a kernel ran behind the wall: {status}",
                    _unless(status == "ok", "see the lines above"))  # fmt: skip

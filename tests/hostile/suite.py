@@ -166,12 +166,15 @@ def cases() -> list[Case]:
     ]
 
 
-def run(folder: Path, workers: int, chosen: list[Case]) -> list[Family]:
-    """Grade family by family in one course: attackers and honest students by turns."""
+def run(folder: Path, workers: int, chosen: list[Case], settings: str = "") -> list[Family]:
+    """Grade family by family in one course: attackers and honest students by turns.
+
+    `settings` is added to each ``assignment.toml``.
+    """
     canary = "nbmark-canary-" + secrets.token_hex(16)
     course, private = folder / "course", folder / "tmp"
     private.mkdir(parents=True)
-    make_course(course, canary, *POSSIBLE)
+    make_course(course, canary, *POSSIBLE, settings=settings)
     families = []
     with Listeners(folder, canary) as listeners:
         places = {"@COURSE@": str(course), "@CANARY@": canary[:14], **listeners.places}
@@ -191,7 +194,7 @@ def run(folder: Path, workers: int, chosen: list[Case]) -> list[Family]:
     return families
 
 
-def make_course(course: Path, canary: str, *assignments: str) -> None:
+def make_course(course: Path, canary: str, *assignments: str, settings: str = "") -> None:
     """The targets, released, tried on their own answers, with a canary where nobody may look."""
     shutil.copytree(HERE / "course", course)
     shutil.copy(ROOT / "source" / "keras" / "quiet_tensorflow.py", course / "source" / "tensors")
@@ -199,6 +202,8 @@ def make_course(course: Path, canary: str, *assignments: str) -> None:
     reference = course / "graders" / "reference.py"
     reference.write_text(reference.read_text() + f'\nCANARY = ["{canary}"]\n')
     for assignment in assignments:
+        with (course / "graders" / assignment / "assignment.toml").open("a") as file:
+            file.write(settings)
         for command in ("nbgrader generate_assignment", "nbmark verify"):
             program, *words = command.split()
             subprocess.run([BIN / program, *words, assignment], cwd=course, check=True,
@@ -377,15 +382,20 @@ def print_table(families: list[Family]) -> None:
 def main() -> None:
     """Run the suite, or the cases whose names hold a word."""
     parser = argparse.ArgumentParser(description=__doc__, add_help=True)
-    parser.add_argument("word", nargs="?", default="")
+    parser.add_argument("words", nargs="*", default=[""])
+    parser.add_argument("--started", action="store_true",
+                        help="without the fork server: a process of its own for each submission")  # fmt: skip
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--workers", type=int, default=4)
     options = parser.parse_args()
     # Whatever survives the grader becomes a child of this process, where it can be counted.
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
-    chosen = [one for one in cases() if options.word in f"{one.family}/{one.name}"]
+    chosen = [
+        one for one in cases() if any(word in f"{one.family}/{one.name}" for word in options.words)
+    ]  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="nbmark-hostile-") as folder:
-        families = run(Path(folder), options.workers, chosen)
+        settings = "\n[fork_server]\nuse = false\n" if options.started else ""
+        families = run(Path(folder), options.workers, chosen, settings)
     if options.json:
         print(json.dumps([asdict(one) for one in families]))
     else:
