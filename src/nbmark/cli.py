@@ -248,7 +248,7 @@ def _graded(
     """Grade one assignment; in the whole course, a student may have skipped it."""
     with contextlib.closing(hire(material)) as processes:
         if not everything:
-            processes.start()  # it gets ready while nbgrader is loaded, which takes two seconds
+            processes.start()  # they get ready while nbgrader is loaded
         from nbmark import report
         from nbmark.gradebook import Registrar, load_config
         from nbmark.grading import Settings, grade
