@@ -1,10 +1,23 @@
-"""What hidden checks import: everything else in this package is the engine's own."""
+"""What hidden checks import: everything else in this package is the engine's own.
+
+The names are loaded when they are asked for: the coordinator imports this package too, and needs
+neither NumPy nor pytest.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from nbmark._version import __version__
-from nbmark.checks import check
-from nbmark.errors import CheckFailed
-from nbmark.questions import Expr, name
-from nbmark.student import Answer, Student, fail
+
+if TYPE_CHECKING:
+    import pytest
+
+    from nbmark.checks import check
+    from nbmark.errors import CheckFailed
+    from nbmark.questions import Expr, name
+    from nbmark.student import Answer, Student, fail
+
+    approx = pytest.approx
 
 __all__ = [
     "Answer",
@@ -17,12 +30,15 @@ __all__ = [
     "fail",
     "name",
 ]
+HOMES = {
+    "Answer": "nbmark.student", "CheckFailed": "nbmark.errors", "Expr": "nbmark.questions",
+    "Student": "nbmark.student", "approx": "pytest", "check": "nbmark.checks",
+    "fail": "nbmark.student", "name": "nbmark.questions",
+}  # fmt: skip
 
 
 def __getattr__(attribute: str) -> object:
-    """`approx` is pytest's, imported only when a check asks for it."""
-    if attribute == "approx":
-        import pytest
-
-        return pytest.approx
-    raise AttributeError(f"module 'nbmark' has no attribute {attribute!r}")
+    """One of `HOMES`, from where it is defined."""
+    if attribute not in HOMES:
+        raise AttributeError(f"module 'nbmark' has no attribute {attribute!r}")
+    return getattr(import_module(HOMES[attribute]), attribute)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gc
 import math
 import os
 import queue
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 MAX_FRAME_BYTES = 1 << 30
 # Beyond the submission's own limit: starting, collecting the checks, writing the reply.
 MARGIN_S = 120.0
+# What is imported stays: to look through it for garbage every 700 objects is a fifth of the start.
+GC_THRESHOLD = 50_000
 KEPT = ("PATH", "HOME", "LANG", "PYTHONPATH", "XDG_CACHE_HOME", "TMPDIR")
 ERRORS = {
     one.__name__: one
@@ -123,7 +126,11 @@ class CheckProcess:
 
     def _launched(self) -> subprocess.Popen[bytes]:
         environment = {name: os.environ[name] for name in KEPT if name in os.environ}
-        environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        environment |= {
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            # One processor for each: threads of a numerical library would only wait for work.
+            "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
+        }  # fmt: skip
         with contextlib.ExitStack() as stack:
             worker = self._new_worker()
             fds = [stack.enter_context(worker).fileno()] if worker is not None else []
@@ -180,6 +187,11 @@ class CheckPool:
         if self._server is not None:
             self._server.close()
 
+    def prepare(self) -> None:
+        """Start the fork server: its imports take longest, and need a processor to themselves."""
+        with self._lock:
+            self._start_server()
+
     def start(self) -> None:
         """Start all processes now, so that they are ready when there is work for them."""
         for process in self._all:
@@ -207,15 +219,18 @@ class CheckPool:
 
     def _new_worker(self) -> socket.socket | None:
         """Of one server for all, so that what it imports is in memory once; None without one."""
-        if not (self._assignment.uses_fork_server and sandboxes.can_fork(self._sandbox)):
-            return None
-        with self._lock, contextlib.suppress(SandboxUnavailable):  # else whoever needs it is told
-            if self._server is None:
+        with self._lock:
+            self._start_server()
+            return self._server.new_worker() if self._server is not None else None
+
+    def _start_server(self) -> None:
+        """Unless it runs, or there can be none: whoever needs it is told then."""
+        can_fork = self._assignment.uses_fork_server and sandboxes.can_fork(self._sandbox)
+        if self._server is None and can_fork:
+            with contextlib.suppress(SandboxUnavailable):
                 self._server = sandboxes.start_fork_server(
                     self._assignment.limits, self._assignment.imports
                 )
-            return self._server.new_worker()
-        return None
 
     @contextlib.contextmanager
     def _next(self) -> Iterator[CheckProcess]:
@@ -233,6 +248,7 @@ def cores() -> int:
 
 def serve(root: str, name: str, sandbox: str, worker: str = "") -> None:
     """Answer requests on standard input until it closes or the coordinator is gone."""
+    gc.set_threshold(GC_THRESHOLD)
     wire = Wire(os.dup(0), os.dup(1))
     os.dup2(2, 1)  # a print in a check goes to the log, not into a frame
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()

@@ -6,7 +6,9 @@ not graded or not as expected, 2 the command asked for something that does not e
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -81,6 +83,8 @@ def on_a_cluster(command: Callable[..., None]) -> Callable[..., None]:
 @click.version_option(__version__)
 def main() -> None:
     """Grade an nbgrader course with hidden checks behind a wall."""
+    gc.set_threshold(50_000)  # what is imported stays: the collector need not look through it
+    atexit.register(gc.freeze)  # nor at the end
 
 
 @main.command()
@@ -248,11 +252,13 @@ def _graded(
     """Grade one assignment; in the whole course, a student may have skipped it."""
     with contextlib.closing(hire(material)) as processes:
         if not everything:
-            processes.start()  # they get ready while nbgrader is loaded
+            processes.prepare()  # while nbgrader is loaded
         from nbmark import report
         from nbmark.gradebook import Registrar, load_config
         from nbmark.grading import Settings, grade
 
+        if not everything:
+            processes.start()
         registrar = Registrar.of_course(load_config(material.course.root))
         present = registrar.students(material.name) if everything else students
         chosen = [one for one in students if one in present] if students else None

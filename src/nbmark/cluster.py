@@ -66,6 +66,12 @@ class Cluster:
         self._topic = f"nbmark-{uuid.uuid4().hex}"
         self._starts: dict[str, int] = {}  # task → how many workers have begun it
 
+    def prepare(self) -> None:
+        """Begin to connect, in the background."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="nbmark-cluster", daemon=True)
+            self._thread.start()
+
     def start(self) -> None:
         """Connect, and see that the workers would give the grades that this machine gives.
 
@@ -74,9 +80,7 @@ class Cluster:
         InfrastructureError
             If nobody answers, there is no worker, or one is unfit; the message says which.
         """
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="nbmark-cluster", daemon=True)
-            self._thread.start()
+        self.prepare()
         self._ready.result()
 
     @contextlib.contextmanager

@@ -15,21 +15,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nbmark import slim_nbgrader
-
-slim_nbgrader.prepare()
-
-from nbgrader.api import (
-    Comment,
-    Grade,
-    Gradebook,
-    MissingEntry,
-    Student,
-    SubmittedAssignment,
-    SubmittedNotebook,
-)
-from nbgrader.coursedir import CourseDirectory
-from nbgrader.utils import parse_utc
 from sqlalchemy.exc import SQLAlchemyError
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
@@ -38,6 +23,20 @@ from nbmark.course import Assignment
 from nbmark.errors import AssignmentError, InfrastructureError, UsageError
 from nbmark.models import Graded, RunCell
 from nbmark.scoring import CellScore
+from nbmark.slim_nbgrader import slim
+
+with slim():
+    from nbgrader.api import (
+        Comment,
+        Grade,
+        Gradebook,
+        MissingEntry,
+        Student,
+        SubmittedAssignment,
+        SubmittedNotebook,
+    )
+    from nbgrader.coursedir import CourseDirectory
+    from nbgrader.utils import parse_utc
 
 NO_RESPONSE = "No response."
 DATABASE_ERRORS = (SQLAlchemyError, sqlite3.Error)
@@ -163,10 +162,13 @@ class Registrar:
             if submitted_at is not None:
                 submission.timestamp = submitted_at
             _write_all_grades(submission, graded, scores)
-            gradebook.db.flush()
-            gradebook.db.expire_all()
             for notebook in submission.notebooks:
-                self._penalise(submission, notebook)
+                notebook.late_submission_penalty = None
+            if submission.total_seconds_late > 0:
+                gradebook.db.flush()
+                gradebook.db.expire_all()  # the database adds the scores up
+                for notebook in submission.notebooks:
+                    self._penalise(submission, notebook)
 
     def record_again(self, graded: Graded, scores: Mapping[str, CellScore]) -> None:
         """Write new scores of a submission, all or nothing; late penalties stay as well."""
@@ -203,9 +205,6 @@ class Registrar:
 
     def _penalise(self, submission: SubmittedAssignment, notebook: SubmittedNotebook) -> None:
         """As nbgrader's own preprocessor, with the late penalty plugin that is configured."""
-        notebook.late_submission_penalty = None
-        if submission.total_seconds_late <= 0:
-            return
         from nbgrader.preprocessors import AssignLatePenalties  # which loads nbconvert
 
         assigner = AssignLatePenalties(config=self._config)

@@ -8,31 +8,39 @@ there before it runs a line of a student's.
 import ctypes
 import fcntl
 import os
+import signal
 import socket
 import struct
 
 libc = ctypes.CDLL(None, use_errno=True)
+python = ctypes.PyDLL(None, use_errno=True)  # its calls keep the interpreter's lock, as a fork must
 
-CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
+# Limits on the number of processes count for each user namespace by itself.
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
+APART = (
+    CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC
+)  # fmt: skip
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 0x2, 0x4, 0x8, 0x4000, 0x40000
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_CAP_AMBIENT = 38, 22, 24, 47
 PR_CAP_AMBIENT_CLEAR_ALL, SECCOMP_MODE_FILTER = 4, 2
 SIOCSIFFLAGS, IFF_UP = 0x8914, 0x1
 CAPABILITY_VERSION_3, CAPABILITIES = 0x20080522, 64
-SYS_CAPSET = {"x86_64": 126, "aarch64": 91}[os.uname().machine]
+SYS_CAPSET, SYS_CLONE = {"x86_64": (126, 56), "aarch64": (91, 220)}[os.uname().machine]
+USER, GROUP = os.getuid(), os.getgid()  # a new namespace does not know them at first
 
 
-def enter_namespaces():
-    """This process gets its own; the next child is the first process of a new process namespace."""
-    user, group = os.getuid(), os.getgid()
-    flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWUTS
-    # Limits on the number of processes count for each user namespace by itself.
-    _check(libc.unshare(CLONE_NEWUSER | flags), "namespaces")
-    _write("/proc/self/setgroups", "deny")
-    _write("/proc/self/uid_map", f"{user} {user} 1")
-    _write("/proc/self/gid_map", f"{group} {group} 1")
-    _raise_loopback()
+def fork_apart():
+    """As `os.fork`, but the child is the first process of namespaces of its own."""
+    # One step less than to fork, unshare and fork again: with TensorFlow each fork takes 25 ms.
+    python.PyOS_BeforeFork()
+    pid = python.syscall(SYS_CLONE, APART | signal.SIGCHLD, 0, 0, 0, 0)
+    if pid == 0:
+        python.PyOS_AfterFork_Child()
+    else:
+        python.PyOS_AfterFork_Parent()
+    _check(min(pid, 0), "namespaces")
+    return pid
 
 
 def close_in(folders, size_bytes, seccomp):
@@ -40,6 +48,10 @@ def close_in(folders, size_bytes, seccomp):
 
     `seccomp` is the compiled filter.
     """
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"{USER} {USER} 1")
+    _write("/proc/self/gid_map", f"{GROUP} {GROUP} 1")
+    _raise_loopback()
     _check(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "mount /")
     for folder in folders:
         _mount("tmpfs", folder, MS_NOSUID | MS_NODEV, f"mode=755,size={size_bytes}")

@@ -38,6 +38,7 @@ class Kernel:
 
     def __init__(self):
         self._channel = Channel()
+        sys.modules["debugpy"] = None  # ipykernel would load a debugger that nobody uses here
         config = Config(
             {"InteractiveShell": {"cache_size": 0}, "HistoryManager": {"enabled": False}}
         )
@@ -46,7 +47,18 @@ class Kernel:
             session=FrameSession(self._channel), iopub_socket=object(),
             shell_channel_thread=types.SimpleNamespace(parent_thread=threading.main_thread()),
         )  # fmt: skip
+        del sys.modules["debugpy"]
         self._ipython.io_loop = types.SimpleNamespace(call_later=lambda *args: None, stop=None)
+
+    def try_out(self, code):
+        """Run a cell of our own, before the fork: neither a name nor a number stays of it."""
+        shell = self._ipython.shell
+        names = dict(shell.user_ns)
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(self._ipython.do_execute(code, silent=False, store_history=False))
+        loop.close()
+        shell.user_ns.clear()
+        shell.user_ns.update(names)
 
     def run(self, fd):
         """Obey the driver at `fd` until it is gone; outputs of other programs go to 1 and 2."""

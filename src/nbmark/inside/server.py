@@ -10,31 +10,31 @@ server or in a worker.
 
 import base64
 import contextlib
-import ctypes
 import gc
 import importlib
 import json
 import os
 import signal
 import socket
-import sys
 import types
 
 from . import driver, isolation
 from .kernel import Kernel
+from .rehearsal import rehearse
 
 MAX_MESSAGE = 1 << 18
-PR_SET_CHILD_SUBREAPER = 36
+WELL = "ok"
 
 
 def main():
     """Serve until the trusted side closes the socket."""
     control = socket.socket(fileno=os.dup(0))
     setup = json.loads(control.recv(MAX_MESSAGE))
+    gc.disable()
     kernel = Kernel()
     missing = _import(setup["imports"])
-    _draw_once()
-    gc.collect()
+    rehearse(kernel)
+    gc.enable()
     gc.freeze()  # the collector of a child leaves what it shares with this process alone
     state = {"missing": missing, "threads": len(os.listdir("/proc/self/task")) - 1}
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # workers that end leave nothing to bury
@@ -63,8 +63,6 @@ class Worker:
 
     def serve(self, state):
         """Say what the server is like, then fork until the trusted side closes the socket."""
-        # A child's driver is a grandchild; here is who buries it.
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self._say(state)
         while True:
             message, fds, _, _ = socket.recv_fds(self._control, 16, 2)
@@ -80,35 +78,29 @@ class Worker:
     def _fork(self, requests, replies):
         """Start a child that serves at these descriptors; what went wrong, empty if nothing did."""
         heard, said = os.pipe()
-        first = os.fork()
-        if first == 0:
+        try:
+            self._child = isolation.fork_apart()
+        except OSError as error:
             os.close(heard)
+            os.close(said)
+            return str(error)
+        if self._child == 0:
             self._become_child(requests, replies, said)
         os.close(said)
         with os.fdopen(heard) as lines:
-            pid, _, problem = lines.read().partition(";")
-        os.waitpid(first, 0)
-        self._child = int(pid or 0)
-        return problem if pid else problem or "it could not be started"
+            answer = lines.read()
+        return "" if answer == WELL else answer or "it could not be started"
 
     def _end_child(self):
         """With the first process of its namespace all others end."""
         if self._child:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._child, signal.SIGKILL)
+            os.kill(self._child, signal.SIGKILL)
+            os.waitpid(self._child, 0)
         self._child = None
-        with contextlib.suppress(ChildProcessError):
-            while True:
-                os.wait()
 
     def _become_child(self, requests, replies, said):
-        """Never returns. The driver is a grandchild, the first process of its namespace."""
+        """Be the driver of this submission; never returns."""
         try:
-            isolation.enter_namespaces()
-            driver_pid = os.fork()
-            if driver_pid:
-                os.write(said, f"{driver_pid};".encode())
-                os._exit(0)
             control = self._control.fileno()
             _close_all_but(requests, replies, said, control)
             isolation.close_in(self._folders, self._size_bytes, self._seccomp)
@@ -116,11 +108,12 @@ class Worker:
             # Said by the driver itself: the kernel tells the other end its process id out there.
             self._say({"problem": ""})
             os.close(control)
+            os.write(said, WELL.encode())
             os.close(said)
             driver.serve(requests, replies, self._kernel)
         except BaseException as error:
             with contextlib.suppress(OSError):
-                os.write(said, f";{type(error).__name__}: {error}".encode())
+                os.write(said, f"{type(error).__name__}: {error}".encode())
         finally:
             os._exit(1)
 
@@ -156,21 +149,6 @@ def _touch(parts):
         if not isinstance(below, types.ModuleType):
             return
         found = below
-
-
-def _draw_once():
-    """Load what every first picture needs: fonts, glyphs, formats; nothing stays of the picture."""
-    if "matplotlib.pyplot" not in sys.modules:
-        return
-    from IPython.core.pylabtools import print_figure
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots()
-    axes.plot([1, 10], [1, 10], label="a")
-    axes.set(title="Aa", xlabel="a", ylabel="$a^2$", yscale="log")
-    axes.legend()
-    print_figure(figure)
-    pyplot.close(figure)
 
 
 def _files(folder):

@@ -45,7 +45,7 @@ def start_fork_server(limits: Limits, imports: Sequence[str]) -> ForkServer:
         If no wall can be built on this machine.
     """
     command = bubblewrap.server_command(limits)
-    return ForkServer(command, limits, imports, bubblewrap.seccomp_program())
+    return ForkServer(command, limits, imports, bubblewrap.seccomp_program)
 
 
 def fork_worker(limits: Limits, control: socket.socket) -> ForkWorker:

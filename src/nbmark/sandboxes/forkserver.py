@@ -15,7 +15,7 @@ import os
 import socket
 import struct
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nbmark.errors import InfrastructureError
@@ -43,7 +43,7 @@ class ForkServer:
     imports
         Dotted names of modules, as in ``tensorflow.keras``.
     seccomp
-        The compiled filter for the children.
+        Gives the compiled filter for the children; called when the server has been started.
 
     Raises
     ------
@@ -52,8 +52,9 @@ class ForkServer:
     """
 
     def __init__(
-        self, command: Command, limits: Limits, imports: Sequence[str], seccomp: bytes
-    ) -> None:
+        self, command: Command, limits: Limits, imports: Sequence[str],
+        seccomp: Callable[[], bytes],
+    ) -> None:  # fmt: skip
         self._control, theirs = _pair()
         with theirs:
             self._program = Program(command, theirs.fileno(), subprocess.DEVNULL)
@@ -61,7 +62,7 @@ class ForkServer:
             self._control.send(json.dumps({
                 "imports": list(imports), "folders": command.own_folders,
                 "size_bytes": limits.disk_mib << 20,
-                "seccomp": base64.b64encode(seccomp).decode(),
+                "seccomp": base64.b64encode(seccomp()).decode(),
             }).encode())  # fmt: skip
 
     def new_worker(self) -> socket.socket:

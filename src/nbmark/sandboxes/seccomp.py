@@ -6,8 +6,6 @@ import errno
 import os
 import socket
 
-import pyseccomp
-
 FORBIDDEN = [
     "acct", "add_key", "bpf", "chroot", "delete_module", "fanotify_init", "finit_module",
     "fsconfig", "fsmount", "fsopen", "fspick", "init_module", "io_uring_enter",
@@ -29,6 +27,8 @@ ALLOWED_FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_N
 
 def program() -> bytes:
     """The compiled filter: listed calls fail with EPERM, everything else passes."""
+    import pyseccomp  # which looks for its library for 20 ms; few processes need it
+
     refuse = pyseccomp.ERRNO(errno.EPERM)
     rules = pyseccomp.SyscallFilter(defaction=pyseccomp.ALLOW)
     for call in FORBIDDEN:
@@ -47,10 +47,6 @@ def program() -> bytes:
     for family in range(46):
         if family not in ALLOWED_FAMILIES:
             rules.add_rule(refuse, "socket", pyseccomp.Arg(0, pyseccomp.EQ, family))
-    return _compiled(rules)
-
-
-def _compiled(rules: pyseccomp.SyscallFilter) -> bytes:
     fd = os.memfd_create("seccomp")
     try:
         with os.fdopen(os.dup(fd), "wb") as file:
