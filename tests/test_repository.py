@@ -119,6 +119,23 @@ def test_the_public_names_are_these():
     assert all(hasattr(nbmark, one) for one in nbmark.__all__)
 
 
+def test_the_gradebook_is_loaded_without_what_it_does_not_need():
+    script = """
+import sys
+from nbmark.gradebook import parse_timestamp
+import nbmark.cli
+unused = {'numpy', 'pytest', 'requests', 'setuptools', 'zmq', 'jupyter_server', 'nbconvert'}
+assert not unused & set(sys.modules), unused & set(sys.modules)
+import nbgrader.utils, requests, setuptools, idna
+assert nbgrader.utils.unpack_archive.__name__ == 'call'
+try:
+    nbgrader.utils.unpack_archive('missing.zip', '.')
+except FileNotFoundError:
+    sys.exit(0)"""
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+
+
 def test_graders_import_only_the_public_api():
     for path in (ROOT / "graders").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

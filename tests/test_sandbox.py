@@ -6,6 +6,9 @@ import contextlib
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +24,7 @@ from nbmark.errors import SandboxUnavailable
 from nbmark.limits import Limits
 from nbmark.questions import canonical, name, tree_of
 from nbmark.sandboxes import open_session
+from nbmark.sandboxes.processes import Tree
 from nbmark.sandboxes.session import Session
 from nbmark.sandboxes.supply import Supply
 
@@ -117,6 +121,28 @@ def test_memory_is_limited_however_it_is_taken(session, code):
 def test_processes_are_limited(session):
     code = "import subprocess\nkept = [subprocess.Popen(['sleep', '60']) for _ in range(200)]"
     assert session.run_cell(code, 20).error_name in ("BlockingIOError", "OSError", "RuntimeError")
+
+
+NESTED = 'test $1 -gt 0 && sh -c "$0" "$0" $(($1 - 1)); sleep 60'
+IN_A_THREAD = """
+import subprocess, threading
+threading.Thread(target=lambda: subprocess.run(["sleep", "60"])).start()"""
+
+
+@pytest.mark.parametrize(("command", "count"), [
+    (["sh", "-c", NESTED, NESTED, "1100"], 1101),
+    ([sys.executable, "-c", IN_A_THREAD], 2),
+])  # fmt: skip
+def test_every_process_is_found_however_deep_and_whatever_thread_started_it(command, count):
+    program = subprocess.Popen(command, start_new_session=True)
+    try:
+        tree, deadline = Tree(program.pid), time.monotonic() + 30
+        while len(tree.processes()) < count and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert len(tree.processes()) >= count
+    finally:
+        os.killpg(program.pid, signal.SIGKILL)
+        program.wait()
 
 
 def test_cpu_time_is_limited_over_all_processes(opened):
@@ -293,6 +319,26 @@ print(random.random(), np.random.rand(), float(tf.random.uniform([])), float(tf.
         second = said(session, code).splitlines()[-1].split()
     assert len(first) == len(second) == 4
     assert all(one != other for one, other in zip(first, second, strict=True))
+
+
+def test_what_the_server_rehearsed_leaves_no_trace():
+    code = """
+import random, sys
+from matplotlib import pyplot
+print(sorted(one for one in globals() if not one.startswith('_')), _, __, len(In), len(Out),
+      [one for one in ('last_type', 'last_value', 'last_traceback') if hasattr(sys, one)],
+      pyplot.get_fignums(), pyplot.figure().number, 'figure' in dir())"""
+    found = []
+    for imports in (None, ["numpy", "matplotlib.pyplot"]):
+        with (
+            closing(Supply("bubblewrap", SMALL, imports)) as supply,
+            closing(supply.open()) as session,
+        ):
+            done = session.run_cell(code, 30)
+            found.append((done.execution_count, [one.get("text") for one in done.outputs]))
+            assert said(session, "import debugpy; print(debugpy.__name__)") == "debugpy"
+    assert found[0] == found[1]
+    assert found[0][0] == 1
 
 
 def test_a_child_shares_no_memory_descriptor_or_file_with_the_server():
