@@ -6,14 +6,14 @@ not graded or not as expected, 2 the command asked for something that does not e
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import gc
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -79,12 +79,24 @@ def on_a_cluster(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def program() -> NoReturn:
+    """The program ``nbmark``: `main`, and no time spent on taking the interpreter apart."""
+    status: str | int | None = 0
+    try:
+        main()
+    except SystemExit as end:
+        status = end.code
+    with contextlib.suppress(OSError):  # nobody reads any more
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status if isinstance(status, int) else 0)
+
+
 @click.group(cls=OneLineErrors)
 @click.version_option(__version__)
 def main() -> None:
     """Grade an nbgrader course with hidden checks behind a wall."""
     gc.set_threshold(50_000)  # what is imported stays: the collector need not look through it
-    atexit.register(gc.freeze)  # nor at the end
 
 
 @main.command()
@@ -290,4 +302,4 @@ def _print_json(value: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program()

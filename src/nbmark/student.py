@@ -237,6 +237,7 @@ def _close(value: Any, expected: Any, rel: float, abs: float) -> bool:
     left, right = _as_array(value), np.asarray(expected, dtype=np.float64)
     if left is None or left.shape != right.shape:
         return False
-    with np.errstate(all="ignore"):
-        close = np.isclose(left, right, rtol=rel, atol=abs, equal_nan=True)
-    return bool(close.all())
+    with np.errstate(all="ignore"):  # `numpy.isclose`, in a fifth of its time for one number
+        near = (np.abs(left - right) <= abs + rel * np.abs(right)) & np.isfinite(right)
+        same = (left == right) | (np.isnan(left) & np.isnan(right))
+    return bool((near | same).all())
