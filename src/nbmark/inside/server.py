@@ -10,6 +10,7 @@ server or in a worker.
 
 import base64
 import contextlib
+import functools
 import gc
 import importlib
 import json
@@ -18,9 +19,7 @@ import signal
 import socket
 import types
 
-from . import driver, isolation
-from .kernel import Kernel
-from .rehearsal import rehearse
+from . import isolation, preload
 
 MAX_MESSAGE = 1 << 18
 WELL = "ok"
@@ -31,8 +30,13 @@ def main():
     control = socket.socket(fileno=os.dup(0))
     setup = json.loads(control.recv(MAX_MESSAGE))
     gc.disable()
-    kernel = Kernel()
+    opening = preload.begin(setup["imports"])
+    from . import driver  # and IPython: it takes a while, libraries are opened meanwhile
+    from .rehearsal import rehearse
+
+    kernel = driver.Kernel()
     missing = _import(setup["imports"])
+    opening.join()
     rehearse(kernel)
     gc.enable()
     gc.freeze()  # the collector of a child leaves what it shares with this process alone
@@ -45,18 +49,19 @@ def main():
         if os.fork() == 0:
             control.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            Worker(setup, kernel, socket.socket(fileno=fds[0])).serve(state)
+            drive = functools.partial(driver.serve, kernel=kernel)
+            Worker(setup, drive, socket.socket(fileno=fds[0])).serve(state)
             os._exit(0)
         os.close(fds[0])
 
 
 class Worker:
-    """Forks one isolated child after the other."""
+    """Forks one isolated child after the other, in which `drive` serves a submission."""
 
-    def __init__(self, setup, kernel, control):
+    def __init__(self, setup, drive, control):
         self._folders, self._size_bytes = setup["folders"], setup["size_bytes"]
         self._seccomp = base64.b64decode(setup["seccomp"])
-        self._kernel = kernel
+        self._drive = drive
         self._control = control
         self._fonts = _files(os.environ["MPLCONFIGDIR"])
         self._child = None
@@ -110,7 +115,7 @@ class Worker:
             os.close(control)
             os.write(said, WELL.encode())
             os.close(said)
-            driver.serve(requests, replies, self._kernel)
+            self._drive(requests, replies)
         except BaseException as error:
             with contextlib.suppress(OSError):
                 os.write(said, f"{type(error).__name__}: {error}".encode())
