@@ -47,12 +47,16 @@ def seconds_whatever_comes(folder: Path, program: str, *arguments: str) -> float
     return time.monotonic() - began
 
 
-def own_seconds(course: Path, assignment: str) -> dict[str, float]:
-    """Each student's own compute in one warm process (`own.py`)."""
-    done = subprocess.run([sys.executable, Path(__file__).with_name("own.py"), course, assignment],
-                          check=True, capture_output=True, text=True)  # fmt: skip
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+def own_seconds(course: Path, assignment: str, at_once: int) -> dict[str, float]:
+    """Each student's own compute in a warm process (`own.py`), the mean of some side by side.
+
+    A processor is slower while its neighbour works, as both do in a grading.
+    """
+    program = [sys.executable, str(Path(__file__).with_name("own.py")), str(course), assignment]
+    running = [subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+               for _ in range(at_once)]  # fmt: skip
+    found = [json.loads(one.communicate()[0].splitlines()[-1]) for one in running]
+    return {student: statistics.mean(one[student] for one in found) for student in found[0]}
 
 
 def graded_rows(course: Path, assignment: str) -> list[dict[str, Any]]:
@@ -113,41 +117,54 @@ def measure(kind: str, rounds: int, students: int) -> dict[str, Any]:
         command(ours, "nbmark", *grade)  # tries the assignment on its own answers, once
         stock_s = seconds_whatever_comes if how else seconds_of
         times: dict[str, list[float]] = {"stock": [], "nbmark": []}
+        rows, own, alone = [], [], []
         for _ in range(rounds):
             times["nbmark"].append(seconds_of(ours, "nbmark", *grade))
+            rows.append(graded_rows(ours, assignment))
+            if not how:
+                own.append(own_seconds(ours, assignment, WORKERS))
+                alone.append(own_seconds(ours, assignment, 1))
             times["stock"].append(stock_s(stock, "nbgrader", "autograde", assignment, "--force"))
-        rows = graded_rows(ours, assignment)
-        own = {} if how else own_seconds(ours, assignment)
         memory = [] if how else [peak_mib(ours, assignment, one) for one in (1, 2, 3)]
     return {"class": kind, "assignment": assignment, "students": students, "rounds": rounds,
-            "seconds": times, "memory_mib": memory, **_summary(times, rows, own)}  # fmt: skip
+            "seconds": times, "memory_mib": memory, "own_alone_s": _total(alone),
+            **_summary(times, rows, own)}  # fmt: skip
 
 
 def _summary(
-    times: Mapping[str, list[float]], rows: list[dict[str, Any]], own: Mapping[str, float]
-) -> dict[str, Any]:
+    times: Mapping[str, list[float]], rows: list[list[dict[str, Any]]],
+    own: list[dict[str, float]],
+) -> dict[str, Any]:  # fmt: skip
+    """Of all rounds: medians, and where the time of a submission went."""
     middle = {what: statistics.median(found) for what, found in times.items()}
+    every = [row for found in rows for row in found]
     stages = {
-        what: sum(row["spent_s"][what] for row in rows) / sum(row["seconds"] for row in rows)
+        what: sum(row["spent_s"][what] for row in every) / sum(row["seconds"] for row in every)
         for what in ("start", "cells", "questions")
     }
     stages["checks and feedback"] = 1 - sum(stages.values())
-    overhead = [row["seconds"] - own[row["student"]] for row in rows if row["student"] in own]
+    added = [row["seconds"] - mine[row["student"]]
+             for found, mine in zip(rows, own, strict=False) for row in found]  # fmt: skip
     return {
         "median_s": middle,
         "ratio": middle["stock"] / middle["nbmark"],
-        "points": sum(row["points"] or 0 for row in rows),
-        "own_s": sum(own.values()),
-        "overhead_s": statistics.median(overhead) if overhead else None,
+        "points": sum(row["points"] or 0 for row in rows[-1]),
+        "own_s": _total(own),
+        "overhead_s": statistics.median(added) if added else None,
         "stages": stages,
     }
+
+
+def _total(rounds: list[dict[str, float]]) -> float:
+    """Seconds of the whole class, the median of the rounds; 0 if it was not measured."""
+    return statistics.median(sum(one.values()) for one in rounds) if rounds else 0.0
 
 
 def show(found: list[dict[str, Any]]) -> None:
     """Three tables."""
     speed = Table("class", "assignment", "students", "stock", "a minute", "nbmark", "a minute",
                   "ratio", title="Whole commands, medians")  # fmt: skip
-    work = Table("class", "own compute", "/ cores", "added a submission",
+    work = Table("class", "own compute", "/ cores", "alone", "added a submission",
                  *(one for one in found[0]["stages"]), title="A submission")  # fmt: skip
     memory = Table("class", "one worker", "the second adds", "the third adds",
                    title="Proportional memory of all processes, peak")  # fmt: skip
@@ -160,6 +177,7 @@ def show(found: list[dict[str, Any]]) -> None:
         added = one["overhead_s"]
         work.add_row(one["class"], f"{one['own_s']:.2f} s" if one["own_s"] else "–",
                      f"{one['own_s'] / WORKERS:.2f} s" if one["own_s"] else "–",
+                     f"{one['own_alone_s']:.2f} s" if one["own_alone_s"] else "–",
                      "–" if added is None else f"{added:.3f} s",
                      *(f"{100 * share:.0f} %" for share in one["stages"].values()))  # fmt: skip
         if one["memory_mib"]:

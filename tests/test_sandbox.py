@@ -375,6 +375,25 @@ def test_a_library_that_leaves_threads_behind_is_not_forked_and_that_is_said(
     assert "no fork server: 1 threads are alive after the imports" in capfd.readouterr().err
 
 
+@pytest.fixture
+def package_with_a_broken_library() -> Iterator[str]:
+    folder = Path(sysconfig.get_path("purelib"), "nbmark_test_package")
+    folder.mkdir()
+    (folder / "__init__.py").write_text("it_is = 'there'\n")
+    (folder / "libbroken.so.2").write_bytes(b"no library")
+    yield folder.name
+    shutil.rmtree(folder)
+
+
+def test_a_library_that_cannot_be_opened_ahead_stops_nobody(package_with_a_broken_library):
+    missing = "no.such.module"
+    supply = Supply("bubblewrap", SMALL, [missing, package_with_a_broken_library])
+    with closing(supply), closing(supply.open()) as session:
+        code = f"import sys; print(sys.modules[{package_with_a_broken_library!r}].it_is)"
+        assert said(session, code) == "there"
+        assert supply.wall == "bubblewrap, forked"
+
+
 def test_a_server_that_was_killed_is_replaced():
     with closing(Supply("bubblewrap", SMALL, ["numpy"])) as supply:
         with closing(supply.open()) as session:
