@@ -81,15 +81,15 @@ def on_a_cluster(command: Callable[..., None]) -> Callable[..., None]:
 
 def program() -> NoReturn:
     """The program ``nbmark``: `main`, and no time spent on taking the interpreter apart."""
-    status: str | int | None = 0
+    status = 0
     try:
         main()
     except SystemExit as end:
-        status = end.code
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
     with contextlib.suppress(OSError):  # nobody reads any more
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(status if isinstance(status, int) else 0)
+    os._exit(status)
 
 
 @click.group(cls=OneLineErrors)

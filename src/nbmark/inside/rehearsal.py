@@ -5,7 +5,6 @@ A child of a fork server finds it there: 20 ms of a cell, 40 ms of a picture, 60
 """
 
 import contextlib
-import random
 import sys
 
 # Module that must be loaded → cells.
@@ -36,7 +35,6 @@ LAST_ERROR = ("last_type", "last_value", "last_traceback", "last_exc")
 
 def rehearse(kernel):
     """Run such cells in the process that is to be forked; no trace of them stays."""
-    state = random.getstate()
     for module, cells in CELLS.items():
         if module in sys.modules:
             for code in cells:
@@ -44,4 +42,3 @@ def rehearse(kernel):
     for name in LAST_ERROR:
         with contextlib.suppress(AttributeError):
             delattr(sys, name)
-    random.setstate(state)

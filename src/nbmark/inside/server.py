@@ -9,7 +9,6 @@ server or in a worker.
 """
 
 import base64
-import contextlib
 import functools
 import gc
 import importlib
@@ -105,20 +104,23 @@ class Worker:
 
     def _become_child(self, requests, replies, said):
         """Be the driver of this submission; never returns."""
+        control = self._control.fileno()
         try:
-            control = self._control.fileno()
             _close_all_but(requests, replies, said, control)
             isolation.close_in(self._folders, self._size_bytes, self._seccomp)
             self._put_fonts()
-            # Said by the driver itself: the kernel tells the other end its process id out there.
-            self._say({"problem": ""})
-            os.close(control)
-            os.write(said, WELL.encode())
+            answer = WELL
+        except Exception as error:
+            answer = f"{type(error).__name__}: {error}"
+        try:
+            os.write(said, answer.encode())
             os.close(said)
-            self._drive(requests, replies)
-        except BaseException as error:
-            with contextlib.suppress(OSError):
-                os.write(said, f"{type(error).__name__}: {error}".encode())
+            if answer == WELL:
+                # Said by the driver itself: the kernel tells the other end its process id out
+                # there. Who knows it may kill it at once, so this is the last word about it.
+                self._say({"problem": ""})
+                os.close(control)
+                self._drive(requests, replies)
         finally:
             os._exit(1)
 
