@@ -93,6 +93,7 @@ class ForkWorker:
         self._own_folders = own_folders
         self._limits = limits
         self._is_ready = False
+        self._wire: Wire | None = None  # to a child that was asked for ahead
 
     def open(self) -> Session:
         """A session in a new child; the one before must be closed.
@@ -105,11 +106,9 @@ class ForkWorker:
             If the server has failed and should be replaced.
         """
         self._wait_until_ready()
-        (requests, ours_out), (ours_in, replies) = os.pipe(), os.pipe()
-        wire = Wire(ours_in, ours_out)
+        wire = self._wire or self._asked()
+        self._wire = None
         try:
-            with contextlib.suppress(OSError):  # it is gone, as the missing reply tells
-                socket.send_fds(self._control, [b"fork"], [requests, replies])
             reply, pid = self._receive(FORK_TIMEOUT_S)
             if reply["problem"]:
                 raise NotForkable(reply["problem"])
@@ -120,14 +119,27 @@ class ForkWorker:
         except BaseException:
             wire.close()
             raise
-        finally:
-            os.close(requests)
-            os.close(replies)
         return Session(driver, self._limits)
+
+    def ask_ahead(self) -> None:
+        """Let the next child be forked while nobody waits for it; the one before must be closed."""
+        if self._is_ready and self._wire is None:
+            self._wire = self._asked()
 
     def close(self) -> None:
         """End the worker, and with it the child that is left."""
         self._control.close()
+        if self._wire is not None:
+            self._wire.close()
+
+    def _asked(self) -> Wire:
+        """The wire to a child that has been asked for; the reply comes when it is there."""
+        (requests, ours_out), (ours_in, replies) = os.pipe(), os.pipe()
+        with contextlib.suppress(OSError):  # it is gone, as the missing reply tells
+            socket.send_fds(self._control, [b"fork"], [requests, replies])
+        os.close(requests)
+        os.close(replies)
+        return Wire(ours_in, ours_out)
 
     def _wait_until_ready(self) -> None:
         if self._is_ready:
