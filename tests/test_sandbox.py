@@ -394,6 +394,19 @@ def test_a_library_that_cannot_be_opened_ahead_stops_nobody(package_with_a_broke
         assert supply.wall == "bubblewrap, forked"
 
 
+def test_a_child_that_is_asked_for_ahead_is_like_any_other():
+    with closing(Supply("bubblewrap", SMALL, ["numpy"])) as supply:
+        for number in range(3):
+            with closing(supply.open()) as session:
+                code = "import os; print(os.listdir('/work')); open('/work/left', 'w').close()"
+                assert (number, said(session, code)) == (number, "[]")
+            supply.prepare()
+            supply.prepare()  # asks for no second one
+        supply._server._program.kill()
+        with closing(supply.open()) as session:
+            assert said(session, "print(2)") == "2"
+
+
 def test_a_server_that_was_killed_is_replaced():
     with closing(Supply("bubblewrap", SMALL, ["numpy"])) as supply:
         with closing(supply.open()) as session:
