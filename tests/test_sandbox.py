@@ -400,8 +400,8 @@ def test_a_child_that_is_asked_for_ahead_is_like_any_other():
             with closing(supply.open()) as session:
                 code = "import os; print(os.listdir('/work')); open('/work/left', 'w').close()"
                 assert (number, said(session, code)) == (number, "[]")
-            supply.prepare()
-            supply.prepare()  # asks for no second one
+            supply.ask_ahead()
+            supply.ask_ahead()  # asks for no second one
         supply._server._program.kill()
         with closing(supply.open()) as session:
             assert said(session, "print(2)") == "2"

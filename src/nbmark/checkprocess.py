@@ -267,7 +267,7 @@ def serve(root: str, name: str, sandbox: str, worker: str = "") -> None:
                 except Exception as error:
                     reply = refusal(error)
                 if request["op"] == "grade":  # the next one gets ready while this one is sent
-                    supply.prepare()
+                    supply.ask_ahead()
                 _send(wire, reply)
                 request = _receive(wire)
 

@@ -46,17 +46,17 @@ class Supply:
         self.wall = kind
 
     def prepare(self) -> None:
-        """Start now what the next session needs; where that fails, whoever needs it will be told.
-
-        The session before must be closed.
-        """
+        """Start now what takes a while; where that fails, whoever needs it will be told."""
         with contextlib.suppress(NbmarkError):
             if self._imports is None:
-                self._ahead = self._ahead or self._started()
+                self._ahead = self._started()
             elif self._worker is None:
                 self._worker = self._own_worker(self._imports)
-            else:
-                self._worker.ask_ahead()
+
+    def ask_ahead(self) -> None:
+        """Let a server at hand fork the next child already; the session before must be closed."""
+        if self._worker is not None:
+            self._worker.ask_ahead()
 
     def open(self) -> Session:
         """A session that nobody has used; the one before must be closed.
