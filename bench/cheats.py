@@ -24,11 +24,11 @@ from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "hostile"))
-import suite  # noqa: E402  # after its folder is known
+import attacks  # noqa: E402  # after its folder is known
 
 BIN = Path(sys.executable).parent
-CHEATS = [one for one in suite.cases() if one.cheat]
-HONEST = suite.Case("honest", "honest", "", "", base="reference")
+CHEATS = [one for one in attacks.cases() if one.cheat]
+HONEST = attacks.Case("honest", "honest", "", "", base="reference")
 STOCK_CONFIG = """
 import os, sys
 os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
@@ -46,7 +46,7 @@ HIDDEN_TESTS = {
 
 def stock_course(course: Path) -> None:
     """The target with hidden tests in nbgrader's own way, released."""
-    shutil.copytree(suite.HERE / "course" / "source", course / "source")
+    shutil.copytree(attacks.HERE / "course" / "source", course / "source")
     (course / "nbgrader_config.py").write_text(STOCK_CONFIG)
     path = course / "source" / "target" / "target.ipynb"
     notebook = json.loads(path.read_text())
@@ -99,14 +99,14 @@ def main() -> None:
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER, as in the suite
     with tempfile.TemporaryDirectory(prefix="nbmark-cheats-") as name:
         ours, stock = Path(name, "ours"), Path(name, "stock")
-        suite.make_course(ours, "none", "target")
+        attacks.make_course(ours, "none", "target")
         stock.mkdir()
         stock_course(stock)
         for case in [HONEST, *CHEATS]:
             case.submit(ours / "submitted" / case.name / "target", ours, {})
             case.submit(stock / "submitted" / case.name / "target", ours, {})
         points = by_nbmark(ours)
-        rows: list[tuple[suite.Case, Any, Any]] = [
+        rows: list[tuple[attacks.Case, Any, Any]] = [
             (case, by_stock(stock, case.name), points.get(case.name)) for case in [HONEST, *CHEATS]
         ]
     honest, *cheats = rows

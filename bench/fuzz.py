@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "hostile"))
+import attacks
 import fuzzing  # after its folder is known
-import suite
 
 DEFAULTS = [2000, 100_000]
 CLASS = 200  # notebooks graded at a time
@@ -30,7 +30,7 @@ def main() -> None:
     for start in range(0, notebooks, CLASS):
         with tempfile.TemporaryDirectory(prefix="nbmark-fuzz-") as name:
             course = Path(name, "course")
-            suite.make_course(course, "none", "target")
+            attacks.make_course(course, "none", "target")
             troubles += fuzzing.grade_notebooks(course, min(CLASS, notebooks - start), start + 1)
         graded = min(start + CLASS, notebooks)
         print(f"{graded} of {notebooks} notebooks, {time.monotonic() - began:.0f} s, "

@@ -127,13 +127,13 @@ def measure(kind: str, rounds: int, students: int) -> dict[str, Any]:
             times["stock"].append(stock_s(stock, "nbgrader", "autograde", assignment, "--force"))
         memory = [] if how else [peak_mib(ours, assignment, one) for one in (1, 2, 3)]
     return {"class": kind, "assignment": assignment, "students": students, "rounds": rounds,
-            "seconds": times, "memory_mib": memory, "own_alone_s": _total(alone),
-            **_summary(times, rows, own)}  # fmt: skip
+            "seconds": times, "memory_mib": memory,
+            **_summary(times, rows, own, alone)}  # fmt: skip
 
 
 def _summary(
     times: Mapping[str, list[float]], rows: list[list[dict[str, Any]]],
-    own: list[dict[str, float]],
+    own: list[dict[str, float]], alone: list[dict[str, float]],
 ) -> dict[str, Any]:  # fmt: skip
     """Of all rounds: medians, and where the time of a submission went."""
     middle = {what: statistics.median(found) for what, found in times.items()}
@@ -143,16 +143,23 @@ def _summary(
         for what in ("start", "cells", "questions")
     }
     stages["checks and feedback"] = 1 - sum(stages.values())
-    added = [row["seconds"] - mine[row["student"]]
-             for found, mine in zip(rows, own, strict=False) for row in found]  # fmt: skip
     return {
         "median_s": middle,
         "ratio": middle["stock"] / middle["nbmark"],
         "points": sum(row["points"] or 0 for row in rows[-1]),
         "own_s": _total(own),
-        "overhead_s": statistics.median(added) if added else None,
+        "own_alone_s": _total(alone),
+        "added_s": _added(rows, own),
+        "added_to_alone_s": _added(rows, alone),
         "stages": stages,
     }
+
+
+def _added(rows: list[list[dict[str, Any]]], own: list[dict[str, float]]) -> float | None:
+    """Seconds of a submission beyond its own compute, the median of all; None if not measured."""
+    added = [row["seconds"] - mine[row["student"]]
+             for found, mine in zip(rows, own, strict=False) for row in found]  # fmt: skip
+    return statistics.median(added) if added else None
 
 
 def _total(rounds: list[dict[str, float]]) -> float:
@@ -164,7 +171,7 @@ def show(found: list[dict[str, Any]]) -> None:
     """Three tables."""
     speed = Table("class", "assignment", "students", "stock", "a minute", "nbmark", "a minute",
                   "ratio", title="Whole commands, medians")  # fmt: skip
-    work = Table("class", "own compute", "/ cores", "alone", "added a submission",
+    work = Table("class", "own compute", "/ cores", "alone", "added", "to alone",
                  *(one for one in found[0]["stages"]), title="A submission")  # fmt: skip
     memory = Table("class", "one worker", "the second adds", "the third adds",
                    title="Proportional memory of all processes, peak")  # fmt: skip
@@ -174,11 +181,11 @@ def show(found: list[dict[str, Any]]) -> None:
         speed.add_row(one["class"], one["assignment"], str(students), f"{stock:.1f} s",
                       f"{60 * students / stock:.0f}", f"{ours:.2f} s",
                       f"{60 * students / ours:.0f}", f"{one['ratio']:.1f}")  # fmt: skip
-        added = one["overhead_s"]
         work.add_row(one["class"], f"{one['own_s']:.2f} s" if one["own_s"] else "–",
                      f"{one['own_s'] / WORKERS:.2f} s" if one["own_s"] else "–",
                      f"{one['own_alone_s']:.2f} s" if one["own_alone_s"] else "–",
-                     "–" if added is None else f"{added:.3f} s",
+                     *("–" if added is None else f"{added:.3f} s"
+                       for added in (one["added_s"], one["added_to_alone_s"])),
                      *(f"{100 * share:.0f} %" for share in one["stages"].values()))  # fmt: skip
         if one["memory_mib"]:
             first, second, third = one["memory_mib"]

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nbmark.gradebook import Registrar, load_config
+from nbmark.limits import Limits
 from nbmark.notebooks import read_notebook, write_notebook
+from nbmark.questions import Expr, canonical, tree_of
+from nbmark.sandboxes.session import Session
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 STAMP = "2026-11-02 10:00:00.000000 UTC"
+RIGHT = "a = 3.0\ndef f(x):\n    return 2 * x"
+HALF = "a = 4\ndef f(x):\n    return 2 * x"
+SMALL = Limits(memory_mib=600, disk_mib=32, processes=64, cell_timeout_s=5, question_timeout_s=2)
 
 
 def dump(course: Path, assignment: str) -> list[dict[str, Any]]:
@@ -22,8 +30,6 @@ def dump(course: Path, assignment: str) -> list[dict[str, Any]]:
 
 def hand_in_toy(course: Path, student: str, answer: str, written: str = "Because.") -> Path:
     """A submission of the toy assignment with this code."""
-    from dataclasses import replace
-
     cells = read_notebook((course / "release" / "toy" / "toy.ipynb").read_bytes())
     texts = {"a-answer": answer, "w": written}
     cells = [replace(cell, source=texts.get(cell.grade_id, cell.source)) for cell in cells]
@@ -32,10 +38,6 @@ def hand_in_toy(course: Path, student: str, answer: str, written: str = "Because
     (folder / "toy.ipynb").write_bytes(write_notebook(cells, {}, {}))
     (folder / "timestamp.txt").write_text(STAMP)
     return folder
-
-
-RIGHT = "a = 3.0\ndef f(x):\n    return 2 * x"
-HALF = "a = 4\ndef f(x):\n    return 2 * x"
 
 
 def as_ordinary_user(course: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -57,3 +59,14 @@ def as_ordinary_user(course: Path, *arguments: str) -> subprocess.CompletedProce
          f"{python}/bin/python", "-m", "nbmark.cli", *arguments],
         cwd=course, text=True, capture_output=True, check=False,
     )  # fmt: skip
+
+
+def said(session: Session, code: str, timeout_s: float = 10) -> str:
+    """What a cell printed, or the name of its error."""
+    done = session.run_cell(code, timeout_s)
+    return "".join(one.get("text", "") for one in done.outputs).strip() or done.error_name
+
+
+def ask(session: Session, question: Expr) -> Any:
+    """The answer of the agent to a question, None if there was none."""
+    return json.loads(session.ask(canonical(tree_of(question))) or "null")

@@ -14,13 +14,13 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import attacks
 import pytest
-import suite
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from conftest import BIN, run
 
-DISPLAY = [one for one in suite.cases() if one.family == "display"]
+DISPLAY = [one for one in attacks.cases() if one.family == "display"]
 NOTE_CALLS = "window.calls = []; window.owned = () => window.calls.push(document.URL)"
 # Where nbconvert's pages fetch MathJax and the like; nothing else may be asked.
 LIBRARIES = re.compile(r"https://(cdnjs\.cloudflare\.com|cdn\.jsdelivr\.net|unpkg\.com)/")
@@ -30,7 +30,7 @@ LIBRARIES = re.compile(r"https://(cdnjs\.cloudflare\.com|cdn\.jsdelivr\.net|unpk
 def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The display cases, graded, with feedback."""
     course = tmp_path_factory.mktemp("display") / "course"
-    suite.make_course(course, "no canary here", "target")
+    attacks.make_course(course, "no canary here", "target")
     for number, case in enumerate(DISPLAY):
         case.submit(course / "submitted" / f"{number}-{case.name}" / "target", course, {})
     for command in ("nbmark grade target", "nbgrader generate_feedback target"):

@@ -12,15 +12,14 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import distributed
 import psutil
 import pytest
 
 from conftest import BIN, run
+from dask_cluster import Dask, wait_until
 from helpers import HALF, RIGHT, dump, hand_in_toy
 from nbmark.cluster import Cluster
 from nbmark.cluster_connection import Connection
@@ -58,90 +57,8 @@ for folder, folders, names in os.walk("/"):
             pass
 print("spy found:", found, "graders" in str(list(os.walk("/tmp"))))
 """
-ONLY_HERE = ["--host", "127.0.0.1", "--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
 KILLS = RIGHT.replace("3.0", "666")
 SLOW = "import time\ntime.sleep({})\n" + RIGHT
-
-
-class Dask:
-    """A scheduler and workers started with Dask's own commands; ``close`` kills what is left."""
-
-    def __init__(self, folder: Path, *, tls: Path | None = None, failures: int = 2) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True)
-        self._tls = tls
-        self._environment = {
-            **os.environ, "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(failures),
-        }  # fmt: skip
-        self.running: list[subprocess.Popen[bytes]] = []
-        where = folder / "scheduler.json"
-        protocol = "tcp" if tls is None else "tls"
-        self.scheduler = self.dask(
-            "scheduler", "--port", "0", "--protocol", protocol,
-            "--scheduler-file", str(where),
-        )  # fmt: skip
-        wait_until(where.exists)
-        self.address = json.loads(where.read_text())["address"]
-
-    def dask(self, command: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-        files = []
-        if self._tls is not None:
-            files = ["--tls-ca-file", str(self._tls / "ca.pem"),
-                     "--tls-cert", str(self._tls / "own.pem"),
-                     "--tls-key", str(self._tls / "own.key")]  # fmt: skip
-        with (self.folder / f"{command}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [BIN / "dask", command, *arguments, *files, *ONLY_HERE], stdout=log, stderr=log,
-                env={**self._environment, **environment}, start_new_session=True,
-            )  # fmt: skip
-        self.running.append(process)
-        return process
-
-    def workers(
-        self, number: int = 2, threads: int = 1, **environment: str
-    ) -> subprocess.Popen[bytes]:
-        """So many worker processes, and the nanny that restarts them."""
-        process = self.dask(
-            "worker", self.address, "--nworkers", str(number), "--nthreads", str(threads),
-            "--local-directory", str(self.folder / "local"), **environment,
-        )  # fmt: skip
-        wait_until(lambda: len(list(self.folder.glob("local/*/worker-*.dirlock"))) >= number)
-        return process
-
-    def options(self) -> list[str]:
-        """How ``nbmark grade`` is told of the cluster."""
-        if self._tls is None:
-            return ["--scheduler", self.address]
-        return ["--scheduler", self.address, "--tls-ca", str(self._tls / "ca.pem"),
-                "--tls-cert", str(self._tls / "own.pem"),
-                "--tls-key", str(self._tls / "own.key")]  # fmt: skip
-
-    def materials(self) -> list[Path]:
-        """What assignments have left on the workers' disks."""
-        return list(self.folder.glob("local/*/worker-*/nbmark-*"))
-
-    def at_work(self) -> list[int]:
-        """The worker processes that have a submission at work at this moment."""
-        with distributed.Client(self.address, set_as_default=False) as client:
-            stacks, processes = client.call_stack(), client.run(os.getpid)
-        return [processes[worker] for worker, tasks in stacks.items() if tasks]
-
-    def close(self) -> None:
-        for process in reversed(self.running):  # the scheduler last
-            process.terminate()
-            try:
-                process.wait(20)
-            finally:
-                process.kill()
-
-
-def wait_until(happened: Callable[[], Any], within_s: float = 30) -> Any:
-    """What `happened` returns as soon as it is something."""
-    deadline = time.monotonic() + within_s
-    while not (found := happened()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.1)
-    return found
 
 
 @pytest.fixture(scope="module")

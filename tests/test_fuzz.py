@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import attacks
 import fuzzing
-import suite
 
 
 def test_fifty_made_up_notebooks_end_in_a_grade_or_a_named_error(tmp_path):
-    suite.make_course(tmp_path / "course", "none", "target")
+    attacks.make_course(tmp_path / "course", "none", "target")
     assert fuzzing.grade_notebooks(tmp_path / "course", 50, start=1) == []
 
 

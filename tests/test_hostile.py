@@ -6,17 +6,20 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import attacks
 import pytest
 import suite
 from listeners import Listeners
+from verdicts import judge
 
 from conftest import ROOT
 from helpers import as_ordinary_user
 
-CASES = suite.cases()
+CASES = attacks.cases()
 FAMILIES = {
     "display", "kernel-tricks", "lying-answers", "malformed", "patched-libraries", "persistence",
     "process-tricks", "reach", "resources",
@@ -67,7 +70,7 @@ def test_nothing_reached_a_listener_and_the_log_holds_no_canary(families, family
 
 def test_the_wall_of_an_ordinary_user_holds_as_well(tmp_path):
     course, canary = tmp_path / "course", "nbmark-canary-of-an-ordinary-user"
-    suite.make_course(course, canary, "target")
+    attacks.make_course(course, canary, "target")
     wanted = ("inodes", "shared-memory", "stops-the-driver", "inherited-descriptors", "ptrace")
     chosen = [one for one in CASES if one.family == "reach" or one.name in wanted]
     with Listeners(Path(tmp_path), canary) as listeners:
@@ -76,7 +79,7 @@ def test_the_wall_of_an_ordinary_user_holds_as_well(tmp_path):
         done = as_ordinary_user(course, "grade", "target", "--json", "--workers", "4")
         rows = {row["student"]: row for row in json.loads(done.stdout)["students"]}
         for verdict in verdicts:
-            suite.judge(verdict, course, rows, canary)
+            judge(verdict, course, rows, canary)
             assert verdict.contained, verdict
         assert listeners.hits == 0
 
@@ -88,3 +91,11 @@ def test_the_wall_of_a_process_of_its_own_holds_as_well():
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_canary_in_the_students_process_would_be_found(tmp_path):
+    case = next(one for one in CASES if one.name == "modules-of-the-checks")
+    (code,) = case.answers.values()
+    kept = "kept = ['@CANARY@' + 16 * 'a']\n"
+    (family,) = suite.run(tmp_path, 2, [replace(case, answers={"number-answer": kept + code})])
+    assert any("REACHED the canary" in one for one in family.verdicts[0].leaked)

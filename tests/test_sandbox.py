@@ -9,17 +9,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from conftest import ROOT, run
-from helpers import RIGHT, as_ordinary_user, dump, hand_in_toy
+from helpers import RIGHT, SMALL, as_ordinary_user, ask, dump, hand_in_toy, said
 from nbmark.errors import SandboxUnavailable
 from nbmark.limits import Limits
 from nbmark.questions import canonical, name, tree_of
@@ -27,8 +25,6 @@ from nbmark.sandboxes import open_session
 from nbmark.sandboxes.processes import Tree
 from nbmark.sandboxes.session import Session
 from nbmark.sandboxes.supply import Supply
-
-SMALL = Limits(memory_mib=600, disk_mib=32, processes=64, cell_timeout_s=5, question_timeout_s=2)
 
 
 @pytest.fixture(params=["started", "forked"])
@@ -49,16 +45,6 @@ def opened(request) -> Iterator[Callable[[Limits], Session]]:
 @pytest.fixture
 def session(opened) -> Session:
     return opened(SMALL)
-
-
-def said(session: Session, code: str, timeout_s: float = 10) -> str:
-    """What a cell printed, or the name of its error."""
-    done = session.run_cell(code, timeout_s)
-    return "".join(one.get("text", "") for one in done.outputs).strip() or done.error_name
-
-
-def ask(session: Session, question) -> dict:
-    return json.loads(session.ask(canonical(tree_of(question))) or "null")
 
 
 def test_there_is_no_network(session):
@@ -272,145 +258,3 @@ def test_an_ordinary_user_grades_as_well(toy_course):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["students"][0]["points"] == 3
     assert dump(toy_course, "toy")[0]["notebooks"]["toy"]["grades"]["a"][0] == 3.0
-
-
-@pytest.fixture(scope="module")
-def tensorflow_server() -> Iterator[Supply]:
-    limits = Limits(memory_mib=4096, processes=512, disk_mib=64, question_timeout_s=20)
-    with closing(Supply("bubblewrap", limits, ["tensorflow", "tensorflow.keras"])) as supply:
-        yield supply
-
-
-DRAWS = {
-    "tensorflow": "tf.random.uniform([])",
-    "tensorflow's generator": "tf.random.get_global_generator().uniform([])",
-    "keras": "tf.keras.random.uniform([])",
-}
-
-
-@pytest.mark.parametrize("how", DRAWS)
-def test_asking_leaves_tensorflows_random_numbers_as_they_were(how, tensorflow_server):
-    found = []
-    for asks in (False, True):
-        with closing(tensorflow_server.open()) as session:
-            code = f"""
-import tensorflow as tf
-tf.keras.utils.set_random_seed(1)
-tf.random.set_global_generator(tf.random.Generator.from_seed(1))
-def draw():
-    return float({DRAWS[how]})
-first = draw()"""
-            assert session.run_cell(code, 60).status == "ok"
-            if asks:
-                assert "ok" in ask(session, name("draw")())
-            found.append(said(session, "print(first, draw())"))
-    assert found[0] == found[1]
-
-
-def test_children_of_one_server_draw_other_random_numbers(tensorflow_server):
-    code = """
-import random
-import numpy as np
-import tensorflow as tf
-print(random.random(), np.random.rand(), float(tf.random.uniform([])), float(tf.keras.random.uniform([])))"""
-    with closing(tensorflow_server.open()) as session:
-        first = said(session, code).splitlines()[-1].split()
-    with closing(tensorflow_server.open()) as session:
-        second = said(session, code).splitlines()[-1].split()
-    assert len(first) == len(second) == 4
-    assert all(one != other for one, other in zip(first, second, strict=True))
-
-
-def test_what_the_server_rehearsed_leaves_no_trace():
-    code = """
-import random, sys
-from matplotlib import pyplot
-print(sorted(one for one in globals() if not one.startswith('_')), _, __, len(In), len(Out),
-      [one for one in ('last_type', 'last_value', 'last_traceback') if hasattr(sys, one)],
-      pyplot.get_fignums(), pyplot.figure().number, 'figure' in dir())"""
-    found = []
-    for imports in (None, ["numpy", "matplotlib.pyplot"]):
-        with (
-            closing(Supply("bubblewrap", SMALL, imports)) as supply,
-            closing(supply.open()) as session,
-        ):
-            done = session.run_cell(code, 30)
-            found.append((done.execution_count, [one.get("text") for one in done.outputs]))
-            assert said(session, "import debugpy; print(debugpy.__name__)") == "debugpy"
-    assert found[0] == found[1]
-    assert found[0][0] == 1
-
-
-def test_a_child_shares_no_memory_descriptor_or_file_with_the_server():
-    code = """
-import os
-shared = [line for line in open('/proc/self/maps') if line.split()[1].endswith('s') and 'w' in line.split()[1]]
-inherited = [os.readlink(f'/proc/self/fd/{fd}') for fd in range(4, 64) if os.path.exists(f'/proc/self/fd/{fd}')]
-print(shared, [one for one in inherited if not any(word in one for word in ('eventpoll', 'socket', 'null'))])
-open('/tmp/left', 'w').write('x'); open('/work/left', 'w').write('x'); open('/dev/shm/left', 'w').write('x')"""
-    with closing(Supply("bubblewrap", SMALL, ["numpy", "matplotlib.pyplot"])) as supply:
-        for _ in range(2):
-            with closing(supply.open()) as session:
-                assert said(session, "import os; print(os.listdir('/work'), os.listdir('/dev/shm'), "
-                                     "os.path.exists('/tmp/left'))") == "[] [] False"  # fmt: skip
-                assert said(session, code) == "[] []"
-
-
-@pytest.fixture
-def library_with_a_thread() -> Iterator[str]:
-    path = Path(sysconfig.get_path("purelib"), "nbmark_test_thread.py")
-    path.write_text("import threading, time\n"
-                    "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n")  # fmt: skip
-    yield path.stem
-    path.unlink()
-
-
-def test_a_library_that_leaves_threads_behind_is_not_forked_and_that_is_said(
-    library_with_a_thread, capfd
-):
-    with closing(Supply("bubblewrap", SMALL, [library_with_a_thread])) as supply:
-        with closing(supply.open()) as session:
-            assert said(session, "print(1)") == "1"
-        assert supply.wall == "bubblewrap"
-    assert "no fork server: 1 threads are alive after the imports" in capfd.readouterr().err
-
-
-@pytest.fixture
-def package_with_a_broken_library() -> Iterator[str]:
-    folder = Path(sysconfig.get_path("purelib"), "nbmark_test_package")
-    folder.mkdir()
-    (folder / "__init__.py").write_text("it_is = 'there'\n")
-    (folder / "libbroken.so.2").write_bytes(b"no library")
-    yield folder.name
-    shutil.rmtree(folder)
-
-
-def test_a_library_that_cannot_be_opened_ahead_stops_nobody(package_with_a_broken_library):
-    missing = "no.such.module"
-    supply = Supply("bubblewrap", SMALL, [missing, package_with_a_broken_library])
-    with closing(supply), closing(supply.open()) as session:
-        code = f"import sys; print(sys.modules[{package_with_a_broken_library!r}].it_is)"
-        assert said(session, code) == "there"
-        assert supply.wall == "bubblewrap, forked"
-
-
-def test_a_child_that_is_asked_for_ahead_is_like_any_other():
-    with closing(Supply("bubblewrap", SMALL, ["numpy"])) as supply:
-        for number in range(3):
-            with closing(supply.open()) as session:
-                code = "import os; print(os.listdir('/work')); open('/work/left', 'w').close()"
-                assert (number, said(session, code)) == (number, "[]")
-            supply.ask_ahead()
-            supply.ask_ahead()  # asks for no second one
-        supply._server._program.kill()
-        with closing(supply.open()) as session:
-            assert said(session, "print(2)") == "2"
-
-
-def test_a_server_that_was_killed_is_replaced():
-    with closing(Supply("bubblewrap", SMALL, ["numpy"])) as supply:
-        with closing(supply.open()) as session:
-            assert said(session, "print(1)") == "1"
-        supply._server._program.kill()
-        with closing(supply.open()) as session:
-            assert said(session, "print(2)") == "2"

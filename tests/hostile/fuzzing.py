@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import attacks
 import numpy as np
-import suite
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
@@ -98,8 +98,8 @@ def grade_notebooks(course: Path, number: int, start: int) -> list[str]:
         folder = course / "submitted" / f"fuzz-{start}-{index}" / "target"
         folder.mkdir(parents=True)
         (folder / "target.ipynb").write_bytes(data)
-        (folder / "timestamp.txt").write_text(suite.STAMP)
-    done = subprocess.run([suite.BIN / "nbmark", "grade", "target", "--json"], cwd=course,
+        (folder / "timestamp.txt").write_text(attacks.STAMP)
+    done = subprocess.run([attacks.BIN / "nbmark", "grade", "target", "--json"], cwd=course,
                           text=True, capture_output=True, check=False)  # fmt: skip
     if "Traceback" in done.stderr or not done.stdout:
         return [f"the batch was stopped: {done.stderr[-2000:]}"]

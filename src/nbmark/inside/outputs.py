@@ -18,9 +18,11 @@ class Outputs:
         self._bytes_left = max_bytes
 
     def add(self, kind, content):
+        if not isinstance(kind, str) or not isinstance(content, dict):
+            return
         if kind == "clear_output":
             self.items.clear()
-        if kind not in FIELDS or not isinstance(content, dict):
+        if kind not in FIELDS:
             return
         self._bytes_left -= len(json.dumps(content))
         if self._bytes_left < 0:
