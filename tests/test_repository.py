@@ -94,7 +94,7 @@ def test_imports_run_one_way(path):
             and there != here
             and (here, there) not in LATE
         ):
-            assert ORDER[there] <= ORDER[here], f"{here} imports {there}"
+            assert ORDER[there] < ORDER[here], f"{here} imports {there}"
         for library, allowed in ONLY.items():
             if one == library or one.startswith(library + "."):
                 assert here in allowed, f"{here} imports {library}"

@@ -26,7 +26,7 @@ class Course:
     Attributes
     ----------
     state
-        ``.nbmark/``, mode 0700: the course secret, the lock and what `verify` remembers.
+        ``.nbmark/``, mode 0700: the course secret and the lock.
     """
 
     def __init__(self, root: Path) -> None:

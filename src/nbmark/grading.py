@@ -1,7 +1,7 @@
 """Grades an assignment: decides who is due, runs them side by side, writes one after the other.
 
 `grade` is the one way to a grade: ``nbmark grade`` calls it with several workers, ``nbgrader
-autograde`` and formgrader's button with one. It alone gives grades, under the course lock.
+autograde`` and formgrader's button with one. It holds the course lock meanwhile.
 """
 
 from __future__ import annotations
@@ -78,6 +78,8 @@ def grade(
         If the material is broken, or a name does not exist; nothing was written.
     InfrastructureError
         If nobody can be graded on this machine; nothing was written.
+    WorkersLost
+        If nobody is left to grade; the grades that were written are complete.
     """
     name = assignment.name
     registrar.refuse_strangers(assignment)

@@ -21,7 +21,7 @@ from nbmark.models import Check, CheckResult
 from nbmark.safefiles import write_atomic
 from nbmark.scoring import misfits
 from nbmark.trials import Trial, released, trials
-from nbmark.versions import versions
+from nbmark.versions import comparable, versions
 
 
 @dataclass(frozen=True)
@@ -163,10 +163,9 @@ def _last_line(result: CheckResult) -> str:
 
 
 def _state(assignment: Assignment, sandbox: str) -> dict[str, Any]:
-    """All that a verification depends on; a patch release of Python counts as the same."""
-    minor = ".".join(versions()["python"].split(".")[:2])
+    """All that a verification depends on."""
     return {"digest": assignment.digest(), "sandbox": sandbox,
-            "versions": {**versions(), "python": minor}}  # fmt: skip
+            "versions": comparable(versions())}  # fmt: skip
 
 
 def _is_remembered(assignment: Assignment, sandbox: str) -> bool:

@@ -8,7 +8,9 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping
 
-PACKAGES = ("nbmark", "ipykernel", "numpy", "matplotlib", "tensorflow", "keras", "pytest")
+PACKAGES = (
+    "nbmark", "ipykernel", "numpy", "matplotlib", "tensorflow", "keras", "autograd", "pytest",
+)  # fmt: skip
 
 
 @functools.cache
@@ -21,17 +23,20 @@ def versions() -> dict[str, str]:
     return found
 
 
+def comparable(found: Mapping[str, str]) -> dict[str, str]:
+    """Versions as far as a grade depends on them: a patch release of Python is the same."""
+    return {
+        name: ".".join(version.split(".")[:2]) if name == "python" else version
+        for name, version in found.items()
+    }
+
+
 def differences(theirs: Mapping[str, str]) -> str:
     """What another machine has in other versions, empty if it would give the same grades."""
     ours = versions()
+    here, there = comparable(ours), comparable(theirs)
     return ", ".join(
         f"{name} {theirs.get(name, 'none')} (here {ours.get(name, 'none')})"
-        for name in sorted({*ours, *theirs})
-        if _counts(name, ours) != _counts(name, theirs)
+        for name in sorted({*here, *there})
+        if here.get(name) != there.get(name)
     )
-
-
-def _counts(name: str, found: Mapping[str, str]) -> str:
-    """A patch release of Python counts as the same."""
-    version = found.get(name, "")
-    return ".".join(version.split(".")[:2]) if name == "python" else version
