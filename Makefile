@@ -2,8 +2,8 @@
 # make test     style, types and all tests
 # make verify   try every assignment on its own answers; commit graders/*/verified.json
 # make hostile  every attack of tests/hostile/, family by family: contained, leaked, left over
-# make bench    classes of twenty beside stock nbgrader, records, a cluster; cheats on both (an hour)
-# make torture  two hundred kills and two thousand made up notebooks (half an hour)
+# make bench    classes of twenty beside stock nbgrader, records, a cluster, its scheduler; cheats on both (an hour)
+# make torture  two hundred kills and two thousand made-up notebooks (half an hour)
 # make release  the students' notebooks, made anew from source/
 # make lock     requirements.lock, made anew from pyproject.toml
 

@@ -1,4 +1,4 @@
-"""Many made up notebooks through the whole path, and many mutated answers through the decoder.
+"""Many made-up notebooks through the whole path, and many mutated answers through the decoder.
 
 ``python bench/fuzz.py [NOTEBOOKS [ANSWERS]]``, by default 2000 and 100 000; prints what went wrong.
 """

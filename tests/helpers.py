@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nbmark.gradebook import Registrar, load_config
 from nbmark.limits import Limits
 from nbmark.notebooks import read_notebook, write_notebook
 from nbmark.questions import Expr, canonical, tree_of
@@ -24,8 +23,36 @@ SMALL = Limits(memory_mib=600, disk_mib=32, processes=64, cell_timeout_s=5, ques
 
 
 def dump(course: Path, assignment: str) -> list[dict[str, Any]]:
-    """The gradebook of an assignment, comparable."""
-    return Registrar.of_course(load_config(course)).dump(assignment)
+    """All that the gradebook holds on an assignment, without ids made at random, sorted."""
+    from nbgrader.api import Gradebook
+
+    with Gradebook(f"sqlite:///{course}/gradebook.db") as gradebook:
+        found = gradebook.assignment_submissions(assignment)
+        return [
+            {
+                "student": one.student.id,
+                "timestamp": str(one.timestamp),
+                "seconds_late": one.total_seconds_late,
+                "score": one.score,
+                "notebooks": {note.name: _dump_notebook(note) for note in one.notebooks},
+            }
+            for one in sorted(found, key=lambda one: one.student.id)
+        ]
+
+
+def _dump_notebook(notebook: Any) -> dict[str, Any]:
+    return {
+        "late_penalty": notebook.late_submission_penalty,
+        "flagged": notebook.flagged,
+        "grades": {
+            one.name: [one.auto_score, one.manual_score, one.extra_credit, one.needs_manual_grade]
+            for one in sorted(notebook.grades, key=lambda one: one.name)
+        },
+        "comments": {
+            one.name: [one.auto_comment, one.manual_comment]
+            for one in sorted(notebook.comments, key=lambda one: one.name)
+        },
+    }
 
 
 def hand_in_toy(course: Path, student: str, answer: str, written: str = "Because.") -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -226,7 +227,7 @@ def test_doctor_prints_the_limits_of_every_assignment(toy_course):
     (toy_course / "graders" / "toy" / "assignment.toml").write_text("[limits]\nfiles = 'x'\n")
     done = run(toy_course, "nbmark", "grade", "toy")
     assert done.returncode == 1
-    assert "files = 'x'; a limit is a number above 0" in done.stderr
+    assert "files = 'x'; this limit is a whole number above 0" in done.stderr
 
 
 def test_whoever_took_longest_the_last_time_is_graded_first(toy_course):
@@ -238,3 +239,114 @@ def test_whoever_took_longest_the_last_time_is_graded_first(toy_course):
     lines = [line for line in done.stderr.splitlines() if " of 3, " in line]
     assert "ben: 3 points" in lines[0]
     assert len(lines) == 3
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+BROKEN_FILES = {
+    "a configuration that is no Python": (
+        lambda course: edit(course / "nbgrader_config.py", "c = get_config()", "c = = 1"),
+        "nbgrader_config.py cannot be used: SyntaxError: invalid syntax",
+    ),
+    "a configuration that fails": (
+        lambda course: edit(course / "nbgrader_config.py", "c = get_config()", "c = {}['x']"),
+        "nbgrader_config.py cannot be used: KeyError: 'x'; mend it in /",
+    ),
+    "limits in another encoding": (
+        lambda course: (course / "graders/toy/assignment.toml").write_bytes(b"# caf\xe9\n"),
+        "graders/toy/assignment.toml is no TOML in UTF-8: 'utf-8' codec can't decode byte 0xe9",
+    ),
+    "a grade cell without points": (
+        lambda course: edit(course / "source/toy/toy.ipynb", '"points": 3,', ""),
+        "source/toy: the grade cell 'a' has no points; give it a number",
+    ),
+    "a grade cell with points in words": (
+        lambda course: edit(course / "source/toy/toy.ipynb", '"points": 3,', '"points": "three",'),
+        "source/toy: the grade cell 'a' has points = 'three'; give it a number",
+    ),
+    "a whole number with a point": (
+        lambda course: (course / "graders/toy/assignment.toml").write_text(
+            "[limits]\nmemory_mib = 1024.0\n"
+        ),
+        "graders/toy/assignment.toml: memory_mib = 1024.0; this limit is a whole number above 0",
+    ),
+    "a limit that is no number": (
+        lambda course: (course / "graders/toy/assignment.toml").write_text(
+            "[limits]\ncell_timeout_s = nan\n"
+        ),
+        "graders/toy/assignment.toml: cell_timeout_s = nan; this limit is a number above 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("command", ["grade toy", "grade --all", "verify toy", "regrade toy"])
+@pytest.mark.parametrize("what", BROKEN_FILES)
+def test_a_broken_file_of_the_course_is_one_line(toy_course, what, command):
+    if command == "verify toy" and "configuration" in what:
+        pytest.skip("verify reads no configuration")
+    hand_in_toy(toy_course, "ada", RIGHT)
+    break_it, said = BROKEN_FILES[what]
+    break_it(toy_course)
+    done = run(toy_course, "nbmark", *command.split())
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("nbmark: ")]
+    assert said in line
+    assert "Traceback" not in done.stderr
+
+
+def test_a_fault_of_our_own_is_one_line_and_shows_where_if_asked(toy_course):
+    (toy_course / "sitecustomize.py").write_text(
+        "import shutil\nshutil.which = lambda name: 1 / 0\n"
+    )
+    done = run(toy_course, "nbmark", "doctor", PYTHONPATH=str(toy_course))
+    assert done.returncode == 1
+    assert done.stderr == (
+        "nbmark: internal error, ZeroDivisionError: division by zero; please report it "
+        "(NBMARK_TRACEBACK=1 shows where)\n"
+    )
+    where = {"PYTHONPATH": str(toy_course), "NBMARK_TRACEBACK": "1"}
+    done = run(toy_course, "nbmark", "doctor", **where)
+    assert done.returncode == 1
+    assert "doctor.py" in done.stderr
+    assert done.stderr.endswith("(NBMARK_TRACEBACK=1 shows where)\n")
+
+
+def test_a_folder_of_nobodys_keeps_nobody_from_being_graded(toy_course):
+    run(toy_course, "nbgrader", "db", "student", "add", "ada")
+    hand_in_toy(toy_course, "ada", RIGHT)
+    (toy_course / "submitted" / "zoe" / "toy").mkdir(parents=True)
+    config = toy_course / "nbgrader_config.py"
+    config.write_text(config.read_text() + "\nc.Autograde.create_student = False\n")
+    done = run(toy_course, "nbgrader", "autograde", "toy")
+    assert done.returncode == 1
+    assert "zoe was not graded: no student 'zoe' in the gradebook" in done.stderr
+    assert [row["student"] for row in dump(toy_course, "toy")] == ["ada"]
+    assert run(toy_course, "nbgrader", "db", "student", "add", "zoe").returncode == 0
+    assert run(toy_course, "nbgrader", "autograde", "toy").returncode == 0
+    assert [row["student"] for row in dump(toy_course, "toy")] == ["ada", "zoe"]
+
+
+def test_a_folder_with_a_strange_name_is_not_up_to_date(toy_course):
+    hand_in_toy(toy_course, "ada", RIGHT)
+    hand_in_toy(toy_course, "no student", RIGHT)
+    for due in (2, 1):
+        done = run(toy_course, "nbmark", "grade", "toy")
+        assert done.returncode == 1
+        assert f"{due} submissions to grade, {2 - due} up to date" in done.stderr
+        assert f"1 of {due}, 1 failed" in done.stderr
+    assert "1 up to date, 1 not graded" in done.stdout
+    assert "no student: the name of its folder under submitted/ cannot be" in done.stderr
+
+
+def test_what_is_graded_before_trouble_of_ours_is_printed_as_json(two_assignments):
+    hand_in_toy(two_assignments, "ada", RIGHT)
+    conftest = two_assignments / "graders" / "toy" / "conftest.py"
+    conftest.write_text("def pytest_collection():\n    raise OSError('the disk is gone')\n")
+    done = run(two_assignments, "nbmark", "grade", "--all", "--json")
+    assert done.returncode == 1
+    assert [one["assignment"] for one in json.loads(done.stdout)["assignments"]] == ["play"]
+    assert "nbmark: pytest failed on graders/toy: INTERNALERROR> OSError" in done.stderr
+    assert "Traceback" not in done.stderr

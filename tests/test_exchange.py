@@ -231,6 +231,25 @@ def test_grades_are_quoted_and_no_formula_and_never_a_zero_that_nobody_gave(toy_
     assert rows["ada"]["status"] == "needs manual grading"
 
 
+def test_whoever_handed_in_and_has_no_grade_is_not_graded(toy_course):
+    from nbgrader.api import Gradebook
+
+    for student in ("ada", "cleo", "dan", "no id"):
+        hand_in_toy(toy_course, student, RIGHT)
+    done = run(toy_course, "nbmark", "grade", "toy", "--student", "ada")
+    assert done.returncode == 0, done.stderr
+    with Gradebook(f"sqlite:///{toy_course}/gradebook.db") as gradebook:
+        gradebook.update_or_create_student("ben")
+        gradebook.update_or_create_student("cleo", last_name="Moss")
+    assert run(toy_course, "nbgrader", "export", "--to=grades.csv").returncode == 0
+    rows = list(csv.DictReader((toy_course / "grades.csv").read_text().splitlines()))
+    assert [(row["student_id"], row["score"], row["status"]) for row in rows] == [
+        ("ada", "3.0", "needs manual grading"), ("ben", "", "not submitted"),
+        ("cleo", "", "not graded"), ("dan", "", "not graded"),
+    ]  # fmt: skip
+    assert (rows[2]["last_name"], rows[3]["max_score"]) == ("Moss", "5.0")
+
+
 def test_formgraders_button_grades_in_a_running_event_loop(toy_course):
     import subprocess
 

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
 import sysconfig
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 
-from helpers import SMALL, ask, said
+from conftest import BIN
+from helpers import RIGHT, SMALL, ask, hand_in_toy, said
+from nbmark import sandboxes
+from nbmark.errors import ServerLost
 from nbmark.limits import Limits
 from nbmark.questions import name
+from nbmark.sandboxes.processes import Tree
 from nbmark.sandboxes.supply import Supply
+
+
+def end_server(supply: Supply) -> None:
+    """Kill a supply's server, and wait until all that dies with it is gone."""
+    processes = Tree(supply._server._program.process.pid).processes()
+    supply._server._program.close()
+    psutil.wait_procs(processes, 10)
 
 
 @pytest.fixture(scope="module")
@@ -144,15 +159,77 @@ def test_a_child_that_is_asked_for_ahead_is_like_any_other():
                 assert (number, said(session, code)) == (number, "[]")
             supply.ask_ahead()
             supply.ask_ahead()  # asks for no second one
-        supply._server._program.kill()
+        end_server(supply)
         with closing(supply.open()) as session:
             assert said(session, "print(2)") == "2"
+
+
+def test_a_server_that_ends_at_work_is_nobodys_fault():
+    with (
+        closing(Supply("bubblewrap", SMALL, ["numpy"])) as supply,
+        closing(supply.open()) as session,
+    ):
+        assert said(session, "print(1)") == "1"
+        end_server(supply)
+        with pytest.raises(ServerLost, match="ended while this submission ran"):
+            session.run_cell("import time; time.sleep(5)", 10)
+
+
+def test_a_class_is_graded_though_its_server_is_killed(toy_course):
+    hand_in_toy(toy_course, "ada", "import time\ntime.sleep(4)\n" + RIGHT)
+    with subprocess.Popen(
+        [BIN / "nbmark", "grade", "toy", "--json"],
+        cwd=toy_course,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as grading:
+        deadline = time.monotonic() + 60
+        while len(found := _servers(grading.pid)) < 4:  # itself, a worker, a driver, its kernel
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        time.sleep(1)
+        found[0].kill()
+        rows = json.loads(grading.communicate()[0])["students"]
+    assert grading.returncode == 0
+    assert rows[0]["points"] == 3
+    assert rows[0]["sandbox"] == "bubblewrap, forked"
+
+
+def _servers(pid: int) -> list[psutil.Process]:
+    """The processes of a grading's fork server, the server first."""
+    return [
+        one
+        for one in psutil.Process(pid).children(recursive=True)
+        if "server" in one.cmdline()[-1:] and "/opt/python/bin/python" in one.cmdline()[:1]
+    ]
 
 
 def test_a_server_that_was_killed_is_replaced():
     with closing(Supply("bubblewrap", SMALL, ["numpy"])) as supply:
         with closing(supply.open()) as session:
             assert said(session, "print(1)") == "1"
-        supply._server._program.kill()
+        end_server(supply)
         with closing(supply.open()) as session:
             assert said(session, "print(2)") == "2"
+
+
+@pytest.mark.parametrize("number", ["SIGKILL", "SIGSTOP", "SIGINT", "SIGTERM"])
+def test_a_signal_to_its_own_group_reaches_no_other_child(number):
+    with closing(sandboxes.start_fork_server(SMALL, ["numpy"])) as server:
+        workers = [sandboxes.fork_worker(SMALL, server.new_worker()) for _ in range(2)]
+        with closing(workers[0].open()) as one, closing(workers[1].open()) as other:
+            assert said(other, "a = 1; print(a)") == "1"
+            one.run_cell(f"import os, signal; os.kill(0, signal.{number})", 1)
+            assert said(other, "print(a)") == "1"
+        for worker in workers:
+            with closing(worker), closing(worker.open()) as again:
+                assert said(again, "print(2)") == "2"
+
+
+def test_an_interrupt_of_the_driver_is_not_heard():
+    with (
+        closing(Supply("bubblewrap", SMALL, ["numpy"])) as supply,
+        closing(supply.open()) as session,
+    ):
+        assert said(session, "import os, signal; os.kill(1, signal.SIGINT); print(1)") == "1"
+        assert said(session, "print(2)") == "2"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +16,13 @@ import pytest
 
 from conftest import BIN, run
 from helpers import HALF, RIGHT, dump, hand_in_toy
-from nbmark.checkprocess import CheckPool
+from nbmark.checkpool import CheckPool
 from nbmark.course import Course
 from nbmark.errors import InfrastructureError
 from nbmark.models import Submission
 
+ANSWERS = {"ada": RIGHT, "ben": HALF, "cleo": RIGHT, "dina": HALF}
+AGAIN = ("Registrar.record_again", "write_atomic", "evidence.store", "evidence.mark_complete")
 STEPS = ("evidence.store", "replaced_folder", "Registrar.record", "evidence.mark_complete")
 KILL = """
 import os, signal, sys
@@ -45,17 +48,15 @@ COMMANDS = {
 
 @pytest.fixture
 def handed_in(toy_course: Path) -> Path:
-    for student, answer in {"ada": RIGHT, "ben": HALF, "cleo": RIGHT, "dina": HALF}.items():
+    for student, answer in ANSWERS.items():
         hand_in_toy(toy_course, student, answer)
     return toy_course
 
 
 @pytest.fixture(scope="module")
 def undisturbed(toy_template: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
-    import shutil
-
     course = Path(shutil.copytree(toy_template, tmp_path_factory.mktemp("calm") / "course"))
-    for student, answer in {"ada": RIGHT, "ben": HALF, "cleo": RIGHT, "dina": HALF}.items():
+    for student, answer in ANSWERS.items():
         hand_in_toy(course, student, answer)
     assert run(course, "nbmark", "grade", "toy").returncode == 0
     return dump(course, "toy")
@@ -107,6 +108,54 @@ def test_an_interrupt_stops_at_once_and_a_second_run_finishes(handed_in, undistu
     hand_in_toy(handed_in, "ada", RIGHT)
     assert run(handed_in, "nbmark", "grade", "toy").returncode == 0
     assert dump(handed_in, "toy") == undisturbed
+
+
+@pytest.fixture(scope="module")
+def changed(toy_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Everybody graded, and since then a check has become stricter: Ada and Cleo lose a point."""
+    course = Path(shutil.copytree(toy_template, tmp_path_factory.mktemp("changed") / "course"))
+    for student, answer in ANSWERS.items():
+        hand_in_toy(course, student, answer.replace("3.0", "3.4"))
+    checks = course / "graders" / "toy" / "test_toy.py"
+    strict = checks.read_text()
+    checks.write_text(strict.replace("matches(3.0,", "matches(3.0, abs=0.5,"))
+    assert run(course, "nbmark", "grade", "toy").returncode == 0
+    checks.write_text(strict)
+    assert run(course, "nbmark", "verify", "toy").returncode == 0
+    return course
+
+
+@pytest.fixture(scope="module")
+def judged_anew(changed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, after an undisturbed ``nbmark regrade --apply``."""
+    course = Path(shutil.copytree(changed, tmp_path_factory.mktemp("anew") / "course"))
+    assert run(course, "nbmark", "regrade", "toy", "--apply").returncode == 0
+    assert [row["score"] for row in dump(course, "toy")] == [2, 2, 2, 2]
+    return course
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", AGAIN)
+def test_judging_again_after_a_kill_gives_what_the_first_time_would_have(
+    changed, judged_anew, tmp_path, step, when
+):
+    course = Path(shutil.copytree(changed, tmp_path / "course"))
+    script = "from nbmark.cli import main; main(['regrade', 'toy', '--apply', '--workers', '1'])"
+    killed = subprocess.run(
+        [sys.executable, "-c", KILL.format(step=step, when=when) + script], cwd=course,
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    again = run(course, "nbmark", "regrade", "toy", "--apply")
+    assert again.returncode == 0, again.stderr
+    assert "4 judged anew" in again.stdout
+    assert dump(course, "toy") == dump(judged_anew, "toy")
+    for student in ANSWERS:
+        name = f"autograded/{student}/toy/toy.ipynb"
+        assert (course / name).read_text() == (judged_anew / name).read_text()
+    graded = run(course, "nbmark", "grade", "toy").stdout
+    assert "4 up to date" in graded
+    assert "earlier checks" not in graded
 
 
 def not_graded_as_zero(course: Path) -> bool:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +127,120 @@ def test_somebody_without_a_grade_is_named(graded):
     assert done.returncode == 2
     assert "no graded submission of 'toy' by student 'bem' under evidence/" in done.stderr
     assert "Did you mean 'ben'?" in done.stderr
+
+
+REFUSE_BEN = """
+CREATE TRIGGER locked BEFORE UPDATE ON grade WHEN OLD.notebook_id IN
+(SELECT n.id FROM submitted_notebook n JOIN submitted_assignment a ON n.assignment_id = a.id
+WHERE a.student_id = 'ben') BEGIN SELECT RAISE(ABORT, 'locked'); END"""
+
+
+def in_database(course: Path, statement: str) -> None:
+    with closing(sqlite3.connect(course / "gradebook.db")) as database:
+        database.execute(statement)
+
+
+def refused(course: Path, *words: str) -> dict[str, dict[str, Any]]:
+    """What ``nbmark regrade`` says of each student where it could not judge or write somebody."""
+    done = run(course, "nbmark", "regrade", "toy", "--json", *words)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    return {one["student"]: one for one in json.loads(done.stdout)["students"]}
+
+
+def test_a_refused_write_is_told_and_costs_the_others_nothing_and_is_taken_up_again(graded):
+    hand_in_toy(graded, "abe", NEARLY)
+    hand_in_toy(graded, "dan", NEARLY)
+    assert run(graded, "nbmark", "grade", "toy").returncode == 0
+    tolerant(graded)
+    page = (graded / "autograded" / "ben" / "toy" / "toy.ipynb").read_bytes()
+    in_database(graded, REFUSE_BEN)
+    found = refused(graded, "--apply")
+    assert [found[one]["after"] for one in ("abe", "ben", "dan")] == [3, None, 3]
+    assert found["ben"]["trouble"] == (
+        "the gradebook refused the scores of 'ben': (sqlite3.IntegrityError) locked; "
+        "run 'nbmark regrade toy --apply' again"
+    )
+    assert "the gradebook refused" in run(graded, "nbmark", "regrade", "toy", "--apply").stdout
+    assert (graded / "autograded" / "ben" / "toy" / "toy.ipynb").read_bytes() == page
+    in_database(graded, "DROP TRIGGER locked")
+    again = regrade(graded, "--apply")
+    assert [one["student"] for one in again["students"] if one["differs"]] == ["ben"]
+    rows = {one["student"]: one["score"] for one in dump(graded, "toy")}
+    assert rows == {"abe": 3, "ada": 3, "ben": 3, "cleo": 2, "dan": 3}
+
+
+def test_whoever_has_evidence_but_no_complete_grading_is_named(graded):
+    (graded / "evidence" / "toy" / "ben" / "graded.json").unlink()
+    found = refused(graded, "--apply")
+    assert found["ben"]["trouble"] == (
+        "has no complete grading; run 'nbmark grade toy --student ben'"
+    )
+    assert [found[one]["after"] for one in ("ada", "ben", "cleo")] == [3, None, 2]
+    assert run(graded, "nbmark", "grade", "toy", "--student", "ben").returncode == 0
+    assert regrade(graded)["judged"] == 3
+
+
+def test_a_removed_student_is_named_and_does_not_come_back(graded):
+    from nbgrader.api import Gradebook
+
+    with Gradebook(f"sqlite:///{graded}/gradebook.db") as gradebook:
+        gradebook.remove_student("cleo")
+    shutil.rmtree(graded / "autograded" / "cleo")
+    for words in ((), ("--apply",)):
+        cleo = refused(graded, *words)["cleo"]
+        assert cleo["trouble"].startswith("no longer in the gradebook")
+        assert (cleo["before"], cleo["after"]) == (2, None)
+    assert [one["student"] for one in dump(graded, "toy")] == ["ada", "ben"]
+    assert not (graded / "autograded" / "cleo").exists()
+
+
+def test_an_answer_that_was_graded_by_hand_is_not_flagged_again(graded):
+    from nbgrader.api import Gradebook
+
+    with Gradebook(f"sqlite:///{graded}/gradebook.db") as gradebook:
+        for student in ("ada", "ben", "cleo"):
+            row = gradebook.find_grade("w", "toy", "toy", student)
+            row.manual_score, row.needs_manual_grade = 2, False
+        gradebook.db.commit()
+    before = {one["student"]: one for one in dump(graded, "toy")}
+    tolerant(graded)
+    regrade(graded, "--apply")
+    before["ben"]["notebooks"]["toy"]["grades"]["a"][0] = 3.0
+    before["ben"]["score"] += 1
+    assert {one["student"]: one for one in dump(graded, "toy")} == before
+
+
+@pytest.mark.parametrize("damage", [lambda text: text[:-100], lambda _: "[]", lambda _: None])
+def test_damaged_evidence_stops_nobody_and_grading_makes_it_anew(graded, damage):
+    (path,) = set((graded / "evidence" / "toy" / "ben").iterdir()) - {
+        graded / "evidence" / "toy" / "ben" / "graded.json"
+    }
+    text = damage(path.read_text())
+    path.unlink() if text is None else path.write_text(text)
+    found = refused(graded)
+    assert found["ben"]["trouble"] == (
+        "its evidence in evidence/toy/ben is missing, damaged or of another version; "
+        "run 'nbmark grade toy --student ben'"
+    )
+    assert [found[one]["after"] for one in ("ada", "ben", "cleo")] == [3, None, 2]
+    done = run(graded, "nbmark", "grade", "toy")
+    assert done.returncode == 0, done.stderr
+    assert "1 submissions to grade, 2 up to date" in done.stderr
+    assert regrade(graded)["differ"] == 0
+
+
+def test_evidence_without_a_result_is_never_shown_as_points(graded):
+    mark = json.loads((graded / "evidence" / "toy" / "ben" / "graded.json").read_text())
+    path = graded / "evidence" / "toy" / "ben" / f"{mark['digest']}.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "results": []}))
+    done = run(graded, "nbmark", "grade", "toy", "--json")
+    assert done.returncode == 1
+    ben = json.loads(done.stdout)["students"][1]
+    assert (ben["outcome"], ben["points"]) == ("not graded", None)
+    assert ben["trouble"].endswith("run 'nbmark grade toy --student ben --force'")
+    again = run(graded, "nbmark", "grade", "toy", "--student", "ben", "--force")
+    assert again.returncode == 0, again.stderr
 
 
 READ, CALL = '["name","a"]', '["call",["name","f"],[],{}]'

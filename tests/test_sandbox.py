@@ -21,7 +21,7 @@ from helpers import RIGHT, SMALL, as_ordinary_user, ask, dump, hand_in_toy, said
 from nbmark.errors import SandboxUnavailable
 from nbmark.limits import Limits
 from nbmark.questions import canonical, name, tree_of
-from nbmark.sandboxes import open_session
+from nbmark.sandboxes import bubblewrap, open_session
 from nbmark.sandboxes.processes import Tree
 from nbmark.sandboxes.session import Session
 from nbmark.sandboxes.supply import Supply
@@ -55,6 +55,14 @@ def test_there_is_no_network(session):
 def test_the_course_and_the_home_directory_are_not_there(session):
     code = f"import os; print(os.path.exists({str(ROOT / 'graders')!r}), os.listdir('/work'), os.path.exists('/root'))"
     assert said(session, code) == "False [] False"
+
+
+def test_the_exchange_is_not_there_though_usr_is(monkeypatch):
+    monkeypatch.setattr(bubblewrap, "HIDDEN", ["/usr/share"])
+    for imports in (None, ["numpy"]):
+        with closing(Supply("bubblewrap", SMALL, imports)) as supply, closing(supply.open()) as one:
+            assert said(one, "import os; print(os.listdir('/usr/share'))") == "[]"
+            assert said(one, "open('/usr/share/x', 'w')") in ("OSError", "PermissionError")
 
 
 def test_the_graders_environment_is_not_there(opened, monkeypatch):

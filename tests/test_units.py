@@ -84,6 +84,19 @@ def test_odd_floats_are_wrong_and_nothing_worse(value):
 
 def test_plain_assertions_work_with_approx():
     assert Answer(np.array([1.0, 2.0]), "f(x)") == approx([1.0, 2.0])
+    assert Answer(np.array([3.0]), "a") == approx(3.0)
+    assert Answer({"a": 3.0}, "a") == approx({"a": 3.0})
+    assert Answer("three", "a") == "three"
+    assert Answer([[1], [2, 3]], "a") == [[1], [2, 3]]
+
+
+@pytest.mark.parametrize(
+    "value", [np.array([]), [], np.zeros((0, 3)), np.full(7, 3.0), [3.0, 3.0], "3", [[3.0], [3.0, 3.0]]],
+    ids=repr,
+)  # fmt: skip
+@pytest.mark.parametrize("wanted", [3.0, approx(3.0), np.array([3.0, 3.0, 3.0]), approx([3.0] * 3)])
+def test_no_value_of_another_shape_is_equal(value, wanted):
+    assert Answer(value, "a") != wanted
     assert Answer(Opaque("Equal", ""), "x") != 3
 
 

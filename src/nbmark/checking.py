@@ -24,6 +24,7 @@ from nbmark.notebooks import Cell, NotebookUnreadable, read_notebook
 from nbmark.pytest_plugin import Grading, check_of
 from nbmark.replay import NeverAsked, Replay
 from nbmark.runner import Run
+from nbmark.sandboxes.bubblewrap import refuse_shown
 from nbmark.sandboxes.supply import Supply
 from nbmark.versions import versions
 
@@ -122,6 +123,7 @@ class Checks:
         self._plugin.begin(run, student, seed, self._assignment.limits.answer_kib << 10)
         for item in sorted(self._items, key=lambda item: run.position(check_of(item).cell)):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+            item._report_sections.clear()  # what it printed: pytest keeps that as long as the item
             if self._plugin.broken:
                 item.session.shouldstop = False
                 raise self._plugin.broken
@@ -137,8 +139,12 @@ def run_of_file(
     ------
     UsageError
         If the file is not there or no notebook, or no target lies under ``graders/``.
+    SandboxUnavailable
+        If students' code could read the course's files.
     """
     assignment = _assignment_of(targets)
+    if sandbox == "bubblewrap":
+        refuse_shown(assignment.course.root, "move the course")
     try:
         submitted = read_notebook(path.read_bytes())
     except (OSError, NotebookUnreadable) as error:
@@ -202,8 +208,9 @@ class _Loop:
 def _gist(complaints: Iterable[str]) -> str:
     """The line of what pytest said that tells what is wrong."""
     lines = [line for one in complaints for line in one.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith(("E ", "ERROR", "INTERNALERROR"))]
-    return " ".join((errors or lines or ["pytest said nothing"])[0].split())[:300]
+    errors = [line for line in lines if line.startswith(("E ", "ERROR"))]
+    fatal = [line for line in lines if line.startswith("INTERNALERROR")][-1:]  # after its traceback
+    return " ".join((errors or fatal or lines or ["pytest said nothing"])[0].split())[:300]
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import gc
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,11 +20,13 @@ import click
 
 from nbmark._version import __version__
 from nbmark.errors import AssignmentError, InfrastructureError, NbmarkError, UsageError
+from nbmark.safetext import one_line
 
 if TYPE_CHECKING:
-    from nbmark.checkprocess import CheckPool
+    from nbmark.checkpool import CheckPool
     from nbmark.cluster import Cluster
     from nbmark.course import Assignment
+    from nbmark.gradebook import Registrar
     from nbmark.records import Row
 
 ASSIGNMENT = click.argument("assignment", required=False)
@@ -55,7 +58,7 @@ CLUSTER = (
 
 
 class OneLineErrors(click.Group):
-    """Says what is wrong in one line each, and never shows a traceback."""
+    """Says what is wrong in one line each, and shows no traceback unless asked for."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -70,6 +73,11 @@ class OneLineErrors(click.Group):
             click.echo("nbmark: stopped; what is written is complete, run it again for the rest",
                        err=True)  # fmt: skip
             sys.exit(130)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise  # click's own ways to end
+        except Exception as error:
+            _confess(error)
+            sys.exit(1)
 
 
 def on_a_cluster(command: Callable[..., None]) -> Callable[..., None]:
@@ -115,7 +123,10 @@ def grade(
 ) -> None:  # fmt: skip
     """Grade the submissions of ASSIGNMENT, or with --all of the whole course, that are due."""
     hire = _hiring(workers, sandbox, **elsewhere)
-    found, well, anybody = [], True, False
+    if everything:
+        _registrar(root)  # what is wrong with the configuration is said once
+    found: list[dict[str, Any]] = []
+    well, anybody = True, False
     for material in _asked_for(root, assignment, everything):
         try:
             rows = _graded(material, students, force, hire, sandbox, everything)
@@ -125,6 +136,10 @@ def grade(
             _complain(error)  # the other assignments are graded all the same
             well = False
             continue
+        except BaseException:
+            if found:
+                _print_json({"assignments": found})  # what is graded already
+            raise
         from nbmark import report
 
         well = well and not any(row.outcome == "not graded" for row in rows)
@@ -195,11 +210,12 @@ def regrade(
     Shows how everybody's points change and why; writes them with --apply only.
     """
     from nbmark import regrading, report
-    from nbmark.checkprocess import CheckPool, cores
-    from nbmark.gradebook import Registrar, load_config
+    from nbmark.checkpool import CheckPool, cores
+    from nbmark.grading import refuse_exposed
 
     (material,) = _asked_for(root, assignment, False)
-    registrar = Registrar.of_course(load_config(material.course.root))
+    refuse_exposed(material.course, sandbox)
+    registrar = _registrar(root)
     judge = regrading.apply if applying else regrading.compare
     with (
         contextlib.closing(CheckPool(material, sandbox, workers or cores())) as pool,
@@ -238,7 +254,7 @@ def _hiring(
     if scheduler is None:
         if any(files):
             raise UsageError("the --tls options go with --scheduler tls://HOST:PORT")
-        from nbmark.checkprocess import CheckPool, cores
+        from nbmark.checkpool import CheckPool, cores
 
         return lambda material: CheckPool(material, sandbox, workers or cores())
     if workers is not None:
@@ -266,17 +282,44 @@ def _graded(
         if not everything:
             processes.prepare()  # while nbgrader is loaded
         from nbmark import report
-        from nbmark.gradebook import Registrar, load_config
         from nbmark.grading import Settings, grade
 
         if not everything:
             processes.start()
-        registrar = Registrar.of_course(load_config(material.course.root))
+        registrar = _registrar(material.course.root)
         present = registrar.students(material.name) if everything else students
         chosen = [one for one in students if one in present] if students else None
         with contextlib.closing(report.Progress(material.name)) as progress:
             return grade(material, registrar, processes, chosen,
                          Settings(sandbox, force), progress)  # fmt: skip
+
+
+def _registrar(root: Path) -> Registrar:
+    """The gradebook and the folders that the course's configuration names."""
+    from nbmark.gradebook import Registrar, load_config
+
+    try:
+        return Registrar.of_course(load_config(root.resolve()))
+    except NbmarkError:
+        raise
+    except Exception as error:  # the configuration is a program: it may fail in any way
+        raise AssignmentError(
+            f"nbgrader_config.py cannot be used: {_gist(error)}; mend it in {root.resolve()}"
+        ) from error
+
+
+def _confess(error: Exception) -> None:
+    """A fault of our own program, as one line."""
+    if os.environ.get("NBMARK_TRACEBACK"):
+        traceback.print_exception(error)
+    click.echo(f"nbmark: internal error, {_gist(error)}; please report it "
+               "(NBMARK_TRACEBACK=1 shows where)", err=True)  # fmt: skip
+
+
+def _gist(error: Exception) -> str:
+    """Type and first line of an error."""
+    first = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {one_line(first, 300)}" if first else type(error).__name__
 
 
 def _complain(error: NbmarkError) -> None:

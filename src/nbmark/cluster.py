@@ -22,7 +22,7 @@ from typing import Any
 import distributed
 from distributed.scheduler import KilledWorker
 
-from nbmark.checkprocess import grade_request, opened
+from nbmark.checkrequests import grade_request, opened
 from nbmark.cluster_connection import Connection, is_private
 from nbmark.cluster_work import MISSING, examine, grade_there
 from nbmark.course import Assignment

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import atexit
 import json
+from pathlib import Path
 from typing import Any
 
 import distributed
 
 from nbmark import sandboxes
-from nbmark.checkprocess import refusal
+from nbmark.checkrequests import refusal
 from nbmark.errors import NbmarkError
 from nbmark.limits import Limits
-from nbmark.materials import NotHere, Shelf
+from nbmark.materials import ELSEWHERE, NotHere, Shelf
+from nbmark.sandboxes.bubblewrap import refuse_shown
 from nbmark.versions import versions
 
 MISSING = b""
@@ -41,13 +43,17 @@ def grade_there(
     return json.dumps(reply).encode()
 
 
-async def examine(sandbox: str) -> dict[str, Any]:
-    """Runs on a worker: its versions, and why no wall can be built there, empty if one can."""
-    return {"versions": versions(), "problem": await asyncio.to_thread(_wall_problem, sandbox)}
+async def examine(sandbox: str, dask_worker: distributed.Worker) -> dict[str, Any]:
+    """Runs on a worker, which Dask puts in: its versions, and why nobody can be graded there."""
+    home = Path(dask_worker.local_directory)
+    return {"versions": versions(), "problem": await asyncio.to_thread(_problem, sandbox, home)}
 
 
-def _wall_problem(sandbox: str) -> str:
+def _problem(sandbox: str, home: Path) -> str:
+    """Why no wall can be built, or does not hide the material; empty if all is well."""
     try:
+        if sandbox == "bubblewrap":
+            refuse_shown(home, ELSEWHERE)
         sandboxes.open_session(sandbox, Limits()).close()
     except NbmarkError as error:
         return str(error)

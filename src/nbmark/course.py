@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import os
 import secrets
 import tomllib
@@ -91,7 +92,8 @@ class Assignment:
         Raises
         ------
         AssignmentError
-            If there is no notebook, one cannot be read, or two cells share a grade id.
+            If there is no notebook, one cannot be read, two cells share a grade id, or a grade cell
+            has no points.
         """
         found = {path.stem: _read(path) for path in sorted(self.source.glob("*.ipynb"))}
         if not found:
@@ -99,6 +101,14 @@ class Assignment:
         ids = [cell.grade_id for cells in found.values() for cell in cells if cell.grade_id]
         for one in sorted({one for one in ids if ids.count(one) > 1}):
             raise AssignmentError(f"source/{self.name}: two cells have the grade id '{one}'")
+        for cell in (cell for cells in found.values() for cell in cells if cell.is_grade):
+            points = cell.nbgrader.get("points")
+            if not isinstance(points, int | float) or not 0 <= points < math.inf:
+                has = "no points" if points is None else f"points = {points!r}"
+                raise AssignmentError(
+                    f"source/{self.name}: the grade cell '{cell.grade_id}' has {has}; give it a "
+                    "number, 0 or more, in JupyterLab's 'Create Assignment'"
+                )
         return found
 
     @functools.cached_property
@@ -135,10 +145,13 @@ class Assignment:
         """The assignment's limits: the defaults, changed by ``[limits]`` in ``assignment.toml``."""
         changed = self._settings("limits", {one.name for one in fields(Limits)})
         for name, amount in changed.items():
-            if type(amount) not in (int, float) or amount <= 0:
+            whole = isinstance(getattr(Limits, name), int)
+            fits = type(amount) is int or (type(amount) is float and not whole)
+            if not fits or not 0 < amount < math.inf:
+                wanted = "a whole number" if whole else "a number"
                 raise AssignmentError(
                     f"graders/{self.name}/assignment.toml: {name} = {amount!r}; "
-                    "a limit is a number above 0"
+                    f"this limit is {wanted} above 0"
                 )
         return replace(Limits(), **changed)
 
@@ -178,9 +191,9 @@ class Assignment:
             return {}
         where = f"graders/{self.name}/assignment.toml"
         try:
-            found = tomllib.loads(path.read_text()).get(table, {})
-        except tomllib.TOMLDecodeError as error:
-            raise AssignmentError(f"{where}: {error}") from error
+            found = tomllib.loads(path.read_bytes().decode()).get(table, {})
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise AssignmentError(f"{where} is no TOML in UTF-8: {error}") from error
         if not isinstance(found, dict):
             raise AssignmentError(f"{where}: '{table}' must be a table, as in [{table}]")
         for name in found:

@@ -15,6 +15,7 @@ from nbmark import sandboxes
 from nbmark.course import Course
 from nbmark.errors import AssignmentError, InfrastructureError
 from nbmark.limits import Limits
+from nbmark.sandboxes.bubblewrap import shown_above
 from nbmark.sandboxes.supply import Supply
 
 USERNS_LIMIT = Path("/proc/sys/user/max_user_namespaces")
@@ -41,7 +42,7 @@ class Finding:
 def examine(root: Path) -> list[Finding]:
     """Everything that grading in the course folder `root` needs."""
     return [_python(), _bubblewrap(), *_namespaces(), _wall(), _fork_server(),
-            _course(root), _libraries(root),
+            _course(root), _place(root), _libraries(root),
             *_limits(root)]  # fmt: skip
 
 
@@ -117,6 +118,14 @@ def _course(root: Path) -> Finding:
     writable = os.access(root, os.W_OK)
     return Finding("course", writable, str(root),
                    _unless(writable, "make the folder writable for the grading user"))  # fmt: skip
+
+
+def _place(root: Path) -> Finding:
+    """Whether students' code could read the course where it lies."""
+    shown = shown_above(root)
+    found = "the sandbox does not show it" if shown is None else f"below {shown}"
+    return Finding("place of the course", shown is None, found, _unless(
+        shown is None, f"move the course: students' code can read {shown}"))  # fmt: skip
 
 
 def _libraries(root: Path) -> Finding:

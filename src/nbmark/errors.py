@@ -7,6 +7,7 @@
     - UsageError          the command asked for something that does not exist
   x InfrastructureError   ours: no grade is written, the submission stays due
     - SandboxUnavailable  no wall can be built on this machine
+    - ServerLost          the fork server ended under a submission, which is run again
     - WorkersLost         nobody is left to grade: the batch ends, what is written is complete
 """
 
@@ -51,6 +52,10 @@ class UsageError(AssignmentError):
 
 class InfrastructureError(NbmarkError):
     """Our own trouble: earlier grades stay as they were and the submission stays due."""
+
+
+class ServerLost(InfrastructureError):
+    """The fork server ended while a submission ran in its child: not the student's doing."""
 
 
 class SandboxUnavailable(InfrastructureError):

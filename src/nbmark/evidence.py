@@ -2,7 +2,7 @@
 
 ``evidence/<assignment>/<student>/<sha256>.json`` holds one graded submission; earlier attempts
 stay. ``graded.json`` beside it is the mark of completion: it is written last, so a grading that
-was killed is taken up again.
+was killed is taken up again. What cannot be read, or is of another schema, counts as not there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nbmark.course import Course, make_private
-from nbmark.models import Graded
+from nbmark.models import SCHEMA, Graded
 from nbmark.safefiles import write_atomic
 
 
@@ -57,18 +57,25 @@ def completed(course: Course, assignment: str, student: str) -> Mark | None:
 
 
 def load(course: Course, assignment: str, student: str) -> Graded | None:
-    """The last complete grading of a student, None if there is none."""
+    """The last complete grading of a student, None if there is none that can be read."""
     mark = completed(course, assignment, student)
     if mark is None:
         return None
     path = course.evidence / assignment / student / f"{mark.digest}.json"
-    return Graded.from_json(json.loads(path.read_bytes())) if path.exists() else None
+    try:
+        value = json.loads(path.read_bytes())
+        if value["schema"] != SCHEMA:
+            return None
+        found = Graded.from_json(value)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    whose = (found.assignment, found.student, found.digest)
+    return found if whose == (assignment, student, mark.digest) else None
 
 
 def students(course: Course, assignment: str) -> list[str]:
-    """Everybody with a complete grading, sorted."""
-    marks = (course.evidence / assignment).glob("*/graded.json")
-    return sorted(path.parent.name for path in marks)
+    """Everybody of whom there is evidence, whether or not the grading is complete; sorted."""
+    return sorted({path.parent.name for path in (course.evidence / assignment).glob("*/*.json")})
 
 
 def _folder(course: Course, assignment: str, student: str) -> Path:

@@ -13,18 +13,24 @@ from typing import Any
 
 from nbgrader.plugins import ExportPlugin
 
+from nbmark.gradebook import Registrar
 from nbmark.safefiles import write_atomic
+from nbmark.submissions import is_student_id
 
 COLUMNS = (
     "assignment", "duedate", "timestamp", "student_id", "last_name", "first_name", "email",
     "raw_score", "late_submission_penalty", "score", "max_score", "status",
 )  # fmt: skip
+PERSONAL = ("last_name", "first_name", "email")
 # The wide forms too: some spreadsheets read them alike.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 class GradesCsv(ExportPlugin):  # type: ignore[misc]  # nbgrader has no type hints
-    """One line for each assignment and student; a score that does not exist is left empty."""
+    """One line for each assignment and student; a score that does not exist is left empty.
+
+    Whoever has a folder under ``submitted/`` has a line too, known to the gradebook or not.
+    """
 
     def export(self, gradebook: Any) -> None:
         """Write the file that ``--to`` names, by default ``grades.csv``, in one go."""
@@ -39,25 +45,30 @@ class GradesCsv(ExportPlugin):  # type: ignore[misc]  # nbgrader has no type hin
         write_atomic(target.resolve(), text.getvalue().encode())
 
     def _write_assignment(self, writer: Any, gradebook: Any, assignment: Any) -> None:
-        handed_in = {
-            one.student.id: one for one in gradebook.assignment_submissions(assignment.name)
-        }
+        graded = {one.student.id: one for one in gradebook.assignment_submissions(assignment.name)}
+        handed_in = self._handed_in(assignment.name)
+        known = {one.id: one for one in gradebook.students}
         wanted = [str(one) for one in self.student]
-        for student in sorted(gradebook.students, key=lambda one: one.id):
-            if not wanted or student.id in wanted:
+        for student in sorted(known.keys() | set(filter(is_student_id, handed_in))):
+            if not wanted or student in wanted:
                 row = {
                     "assignment": assignment.name, "duedate": assignment.duedate,
-                    "student_id": student.id, "last_name": student.last_name,
-                    "first_name": student.first_name, "email": student.email,
-                    "max_score": assignment.max_score, **_scores(handed_in.get(student.id)),
+                    "student_id": student, "max_score": assignment.max_score,
+                    **{name: getattr(known.get(student), name, None) for name in PERSONAL},
+                    **_scores(graded.get(student), student in handed_in),
                 }  # fmt: skip
                 writer.writerow({name: _cell(value) for name, value in row.items()})
 
+    def _handed_in(self, assignment: str) -> set[str]:
+        """Everybody with a folder under ``submitted/``; nobody where no application calls."""
+        coursedir = getattr(self.parent, "coursedir", None)
+        return set(Registrar(coursedir, self.config).students(assignment)) if coursedir else set()
 
-def _scores(submission: Any) -> dict[str, Any]:
+
+def _scores(submission: Any, handed_in: bool) -> dict[str, Any]:
     """The columns that depend on the submission; without a finished grading only its status."""
     if submission is None:
-        return {"status": "not submitted"}
+        return {"status": "not graded" if handed_in else "not submitted"}
     found: dict[str, Any] = {"timestamp": submission.timestamp}
     grades = [grade for notebook in submission.notebooks for grade in notebook.grades]
     if any(one.auto_score is None and one.manual_score is None and not _is_manual(one)

@@ -13,7 +13,6 @@ import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 from traitlets.config import Config
@@ -21,7 +20,7 @@ from traitlets.config.loader import PyFileConfigLoader
 
 from nbmark.course import Assignment
 from nbmark.errors import AssignmentError, InfrastructureError, UsageError
-from nbmark.models import Graded, RunCell
+from nbmark.models import Graded
 from nbmark.scoring import CellScore
 from nbmark.slim_nbgrader import slim
 
@@ -158,11 +157,14 @@ class Registrar:
         submitted_at: datetime.datetime | None,
     ) -> None:
         """Write one submission's scores, all or nothing; marks given by hand stay."""
-        with self._writing(graded) as (gradebook, submission):
+        with self._writing(graded.student) as gradebook:
+            submission = _found_or_new(gradebook, graded)
+            _add_missing_rows(gradebook, submission)
             if submitted_at is not None:
                 submission.timestamp = submitted_at
-            _write_all_grades(submission, graded, scores)
+            _refuse_lost(submission, scores)
             for notebook in submission.notebooks:
+                _write_grades(notebook, graded, scores)
                 notebook.late_submission_penalty = None
             if submission.total_seconds_late > 0:
                 gradebook.db.flush()
@@ -170,38 +172,34 @@ class Registrar:
                 for notebook in submission.notebooks:
                     self._penalise(submission, notebook)
 
-    def record_again(self, graded: Graded, scores: Mapping[str, CellScore]) -> None:
-        """Write new scores of a submission, all or nothing; late penalties stay as well."""
-        with self._writing(graded) as (_, submission):
-            _write_all_grades(submission, graded, scores)
+    def record_again(
+        self, graded: Graded, scores: Mapping[str, CellScore], before: Mapping[str, CellScore]
+    ) -> None:
+        """Write new scores of a submission that the gradebook has, all or nothing.
+
+        Late penalties stay as well, and so does the word of a person who has looked at a cell whose
+        score is what it was `before`.
+        """
+        with self._writing(graded.student) as gradebook:
+            submission = gradebook.find_submission(graded.assignment, graded.student)
+            _add_missing_rows(gradebook, submission)
+            _refuse_lost(submission, scores)
+            for grade in _grades(submission):
+                if grade.name in scores:
+                    _write_again(grade, scores[grade.name], before.get(grade.name))
 
     @contextlib.contextmanager
-    def _writing(self, graded: Graded) -> Iterator[tuple[Gradebook, SubmittedAssignment]]:
+    def _writing(self, student: str) -> Iterator[Gradebook]:
+        """One transaction for a student's scores."""
         with self._open() as gradebook:
             try:
-                yield gradebook, _submission(gradebook, graded)
+                yield gradebook
                 gradebook.db.commit()
             except Exception as error:
                 gradebook.db.rollback()
                 raise InfrastructureError(
-                    f"the gradebook refused the scores of '{graded.student}': {error}"
+                    f"the gradebook refused the scores of '{student}': {_first_line(error)}"
                 ) from error
-
-    def dump(self, assignment: str) -> list[dict[str, Any]]:
-        """Everything the gradebook holds on an assignment, without ids made at random, sorted."""
-        with self._open() as gradebook:
-            return [
-                {
-                    "student": one.student.id,
-                    "timestamp": str(one.timestamp),
-                    "seconds_late": one.total_seconds_late,
-                    "score": one.score,
-                    "notebooks": {note.name: _dump_notebook(note) for note in one.notebooks},
-                }
-                for one in sorted(
-                    gradebook.assignment_submissions(assignment), key=lambda one: one.student.id
-                )
-            ]
 
     def _penalise(self, submission: SubmittedAssignment, notebook: SubmittedNotebook) -> None:
         """As nbgrader's own preprocessor, with the late penalty plugin that is configured."""
@@ -253,7 +251,12 @@ class Registrar:
 
 
 def _unusable(error: Exception) -> InfrastructureError:
-    return InfrastructureError(f"the gradebook cannot be used: {str(error).splitlines()[0]}")
+    return InfrastructureError(f"the gradebook cannot be used: {_first_line(error)}")
+
+
+def _first_line(error: Exception) -> str:
+    """What went wrong, without the statements and links that SQLAlchemy adds."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def parse_timestamp(text: str) -> datetime.datetime | None:
@@ -265,8 +268,8 @@ def parse_timestamp(text: str) -> datetime.datetime | None:
     return found
 
 
-def _submission(gradebook: Gradebook, graded: Graded) -> SubmittedAssignment:
-    """The submission's row with a row for every cell; new ones are added but not committed.
+def _found_or_new(gradebook: Gradebook, graded: Graded) -> SubmittedAssignment:
+    """The submission's row; a new one is added but not committed.
 
     nbgrader's own `add_submission` commits at once, and a kill after it would export zeros.
     """
@@ -281,32 +284,58 @@ def _submission(gradebook: Gradebook, graded: Graded) -> SubmittedAssignment:
         gradebook.db.add(student)
     with gradebook.db.no_autoflush:
         submission = SubmittedAssignment(assignment=assignment, student=student)
-        for notebook in assignment.notebooks:
-            row = SubmittedNotebook(notebook=notebook, assignment=submission)
-            for cell in [*notebook.grade_cells, *notebook.task_cells]:
-                Grade(cell_id=cell.id, cell=cell, notebook=row)
-            for cell in [*notebook.solution_cells, *notebook.task_cells]:
-                Comment(cell_id=cell.id, cell=cell, notebook=row)
         gradebook.db.add(submission)
-    gradebook.db.flush()
     return submission
 
 
-def _write_all_grades(
-    submission: SubmittedAssignment, graded: Graded, scores: Mapping[str, CellScore]
-) -> None:
-    for notebook in submission.notebooks:
-        cells = {
-            str(cell.nbgrader.get("grade_id")): cell
-            for cell in graded.notebooks.get(notebook.name, [])
-        }
-        _write_grades(notebook, cells, scores, notebook.name in graded.unreadable)
+def _add_missing_rows(gradebook: Gradebook, submission: SubmittedAssignment) -> None:
+    """A row for every notebook and cell: the assignment may have grown since the submission."""
+    with gradebook.db.no_autoflush:
+        rows = {row.notebook: row for row in submission.notebooks}
+        for notebook in submission.assignment.notebooks:
+            row = rows.get(notebook) or SubmittedNotebook(notebook=notebook, assignment=submission)
+            gradebook.db.add(row)
+            for kind, there, cells in (
+                (Grade, row.grades, [*notebook.grade_cells, *notebook.task_cells]),
+                (Comment, row.comments, [*notebook.solution_cells, *notebook.task_cells]),
+            ):
+                known = {one.cell_id for one in there}
+                gradebook.db.add_all(
+                    [kind(cell_id=cell.id, cell=cell, notebook=row)
+                     for cell in cells if cell.id not in known]
+                )  # fmt: skip
+    gradebook.db.flush()
+
+
+def _grades(submission: SubmittedAssignment) -> list[Grade]:
+    return [grade for notebook in submission.notebooks for grade in notebook.grades]
+
+
+def _refuse_lost(submission: SubmittedAssignment, scores: Mapping[str, CellScore]) -> None:
+    """Raise `InfrastructureError` if a score has no row: what is told as graded is stored."""
+    lost = sorted(scores.keys() - {grade.name for grade in _grades(submission)})
+    if lost:
+        raise InfrastructureError(
+            f"it has no grade cell '{lost[0]}' in '{submission.name}'; "
+            f"run 'nbgrader generate_assignment {submission.name} --force'"
+        )
+
+
+def _write_again(grade: Grade, score: CellScore, before: CellScore | None) -> None:
+    looked = before is not None and before.needs_look
+    if grade.auto_score != score.earned or (score.needs_look and not looked):
+        grade.needs_manual_grade = score.needs_look or grade.manual_score is not None
+    elif looked and not score.needs_look and grade.manual_score is None:
+        grade.needs_manual_grade = False  # the check that broke does not break any more
+    grade.auto_score = score.earned
 
 
 def _write_grades(
-    notebook: SubmittedNotebook, cells: Mapping[str, RunCell], scores: Mapping[str, CellScore],
-    unreadable: bool,
-) -> None:  # fmt: skip
+    notebook: SubmittedNotebook, graded: Graded, scores: Mapping[str, CellScore]
+) -> None:
+    cells = {
+        str(cell.nbgrader.get("grade_id")): cell for cell in graded.notebooks.get(notebook.name, [])
+    }
     released = {cell.name: cell.source for cell in notebook.notebook.source_cells}
     tasks = {cell.name for cell in notebook.notebook.task_cells}
     silent = {
@@ -323,24 +352,10 @@ def _write_grades(
         else:
             grade.auto_score = 0.0 if grade.name in silent else None
         grade.needs_manual_grade = (
-            grade.manual_score is not None or grade.auto_score is None or unreadable
+            grade.manual_score is not None or grade.auto_score is None
+            or notebook.name in graded.unreadable
             or (score is not None and score.needs_look)
             or (grade.name in cells and bool(cells[grade.name].doubt))
         )  # fmt: skip
     for comment in notebook.comments:
         comment.auto_comment = NO_RESPONSE if comment.name in silent else None
-
-
-def _dump_notebook(notebook: SubmittedNotebook) -> dict[str, Any]:
-    return {
-        "late_penalty": notebook.late_submission_penalty,
-        "flagged": notebook.flagged,
-        "grades": {
-            one.name: [one.auto_score, one.manual_score, one.extra_credit, one.needs_manual_grade]
-            for one in sorted(notebook.grades, key=lambda one: one.name)
-        },
-        "comments": {
-            one.name: [one.auto_comment, one.manual_comment]
-            for one in sorted(notebook.comments, key=lambda one: one.name)
-        },
-    }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -16,15 +17,23 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from nbmark.course import Assignment, Course, make_private
-from nbmark.errors import InfrastructureError, SandboxUnavailable, WorkersLost, unknown
+from nbmark.errors import (
+    InfrastructureError,
+    SandboxUnavailable,
+    UsageError,
+    WorkersLost,
+    unknown,
+)
 from nbmark.gradebook import Registrar, parse_timestamp
 from nbmark.models import Graded, Submission
 from nbmark.records import Records, Row
 from nbmark.safefiles import shown
+from nbmark.sandboxes.bubblewrap import refuse_shown
 from nbmark.submissions import Received, is_student_id, receive
 from nbmark.verify import Case, ensure_verified
 
 STRANGE = "the name of its folder under submitted/ cannot be a student's id; rename or remove it"
+STRANGER = "{0}; 'nbgrader db student add {1}' puts {1} there"
 
 Submit = Callable[[Submission], Future[Graded]]
 
@@ -60,7 +69,7 @@ class Watcher:
         """One of `total` cases of the assignment's own trial has ended."""
 
     def begin(self, due: int, up_to_date: int) -> None:
-        """It is known how many submissions are due."""
+        """It is known how many submissions are due; those that cannot be graded count as well."""
 
     def finished(self, row: Row) -> None:
         """A submission is written, or could not be graded."""
@@ -86,27 +95,35 @@ def grade(
     chosen = _chosen(registrar, name, students)
     if not chosen:
         return []
-    if not settings.create_students:
-        for student in chosen:
-            registrar.refuse_unknown_student(student)
+    refuse_exposed(assignment.course, settings.sandbox)
     with course_lock(assignment.course), registrar.kept_open():
         ensure_verified(assignment, settings.sandbox, on_case=watcher.verifying)
         records = Records(assignment, registrar)
         inbox = Inbox(assignment, registrar)
-        rows: list[Row] = []
+        settled: list[Row] = []  # nothing runs for these
         due: list[str] = []
         for student in chosen:
-            if not is_student_id(student):
-                rows.append(Row(shown(student), "not graded", trouble=STRANGE))
-            elif settings.force or records.is_due(inbox.receive(student)):
+            trouble = _nobody(student, registrar, settings)
+            if trouble:
+                settled.append(Row(shown(student), "not graded", trouble=trouble))
+            elif settings.force or _is_due(student, inbox, records):
                 due.append(student)
             else:
-                rows.append(records.row(student))
-        watcher.begin(len(due), len(chosen) - len(due))
-        for row in _graded(_longest_first(due, records), inbox, records, workers):
+                settled.append(records.row(student))
+        refused = [row for row in settled if row.outcome == "not graded"]
+        rows = [row for row in settled if row.outcome != "not graded"]
+        watcher.begin(len(due) + len(refused), len(rows))
+        graded = _graded(_longest_first(due, records), inbox, records, workers)
+        for row in itertools.chain(refused, graded):
             rows.append(row)
             watcher.finished(row)
     return sorted(rows, key=lambda row: row.student)
+
+
+def refuse_exposed(course: Course, sandbox: str) -> None:
+    """Raise `SandboxUnavailable` if students' code could read the course's files."""
+    if sandbox == "bubblewrap":
+        refuse_shown(course.root, "move the course")
 
 
 @contextlib.contextmanager
@@ -145,6 +162,26 @@ class Inbox:
         return receive(self._assignment, student, folder, self._secret, parse_timestamp)
 
 
+def _nobody(student: str, registrar: Registrar, settings: Settings) -> str:
+    """Why no student of the course has this folder under ``submitted/``, empty if one has."""
+    if not is_student_id(student):
+        return STRANGE
+    if not settings.create_students:
+        try:
+            registrar.refuse_unknown_student(student)
+        except UsageError as error:
+            return STRANGER.format(error, student)
+    return ""
+
+
+def _is_due(student: str, inbox: Inbox, records: Records) -> bool:
+    try:
+        received = inbox.receive(student)
+    except InfrastructureError:
+        return True  # if it still cannot be read when its turn comes, that is said then
+    return records.is_due(received)
+
+
 def _longest_first(due: Sequence[str], records: Records) -> list[str]:
     """By how long each took the last time; who is new is taken for an average one."""
     known = {one: mark.seconds for one in due if (mark := records.mark(one)) and mark.seconds}
@@ -162,8 +199,12 @@ def _graded(
     with workers.running() as submit:
         while True:
             while len(waiting) < workers.at_once and (student := next(left, None)) is not None:
-                received = inbox.receive(student)
-                waiting[submit(received.submission)] = received
+                try:
+                    received = inbox.receive(student)
+                except InfrastructureError as error:
+                    yield Row(student, "not graded", trouble=str(error))
+                else:
+                    waiting[submit(received.submission)] = received
             if not waiting:
                 return
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:

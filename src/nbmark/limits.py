@@ -22,10 +22,10 @@ class Limits:
         Memory of all its processes together, shared memory included.
     disk_mib, files
         Size of its work directory, of ``/tmp`` and of ``/dev/shm``, each; number of files in all.
-    processes, open_files
-        Processes and threads together; open files of each process.
-    cell_output_kib, answer_kib
-        What one cell may print, and how large one answer may be.
+    processes, open_files, sockets
+        Processes and threads together; open files of each process; sockets of all together.
+    cell_output_kib, answer_kib, output_kib
+        What one cell may print, how large one answer may be, and all outputs and answers together.
     """
 
     cell_timeout_s: float = 30.0
@@ -38,13 +38,15 @@ class Limits:
     files: int = 20_000
     processes: int = 256
     open_files: int = 512
+    sockets: int = 512
     cell_output_kib: int = 1024
     answer_kib: int = 4096
+    output_kib: int = 32_768
 
     def of_each_process(self) -> dict[str, int]:
         """Resource limits (RLIMIT_… names) that the driver sets for itself and the kernel."""
         return {
-            "CORE": 0,
+            "CORE": 1,  # with 0 a program that collects core dumps would still be started
             "NOFILE": self.open_files,
             "NPROC": self.processes,
             "FSIZE": self.disk_mib << 20,

@@ -17,10 +17,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from nbmark.checkprocess import CheckPool
+from nbmark.checkpool import CheckPool
 from nbmark.course import Assignment, Course
 from nbmark.errors import InfrastructureError
+from nbmark.sandboxes.bubblewrap import refuse_shown
 
+ELSEWHERE = "start the worker with another --local-directory"
 KEPT = 2  # two graders may share a cluster; more would hold memory for nobody
 
 
@@ -105,6 +107,8 @@ class Shelf:
         ------
         NotHere
             If it is not here, and `data` is empty.
+        SandboxUnavailable
+            If students' code could read what lies in `home`.
         """
         with self._lock:
             material = self._kept.pop(key, None)
@@ -131,6 +135,8 @@ class Shelf:
 def _received(data: bytes, name: str, sandbox: str, home: str, threads: int) -> _Material:
     if not data:
         raise NotHere
+    if sandbox == "bubblewrap":
+        refuse_shown(Path(home), ELSEWHERE)
     folder = Path(tempfile.mkdtemp(prefix="nbmark-", dir=home))  # mode 0700
     try:
         unpack(data, folder)

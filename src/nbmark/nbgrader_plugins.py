@@ -18,7 +18,7 @@ from nbconvert.exporters import NotebookExporter
 from nbgrader.converters.base import NbGraderException
 from traitlets import Enum
 
-from nbmark.checkprocess import CheckPool
+from nbmark.checkpool import CheckPool
 from nbmark.course import Course
 from nbmark.errors import NbmarkError
 from nbmark.gradebook import Registrar

@@ -128,7 +128,7 @@ def canonical(tree: list[Any]) -> str:
 
 @functools.cache
 def _source_of(function: Callable[..., Any]) -> str:
-    """The function's source without decorators and without its docstring's indentation."""
+    """The function's source without decorators and comments; its docstring goes along."""
     source = textwrap.dedent(inspect.getsource(function))
     tree = ast.parse(source)
     if not isinstance(tree.body[0], ast.FunctionDef):

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from nbmark import troubles
+from nbmark.budget import Budget
 from nbmark.errors import CheckFailed
 from nbmark.limits import Limits
 from nbmark.models import Asked, Reached, RunCell, Surroundings
@@ -33,8 +34,8 @@ class Run:
     notebooks
         Notebook name → restored cells.
     open_session
-        Makes a session; called when a notebook's first cell is due, or a fresh process. There is
-        never more than one: a notebook is run to its end before the next one begins.
+        Makes a session; called when a notebook's first cell is due, and for a fresh process.
+        There is never more than one: a notebook is run to its end before the next one begins.
     surroundings
         What each notebook finds around it.
     """
@@ -46,8 +47,9 @@ class Run:
         self.evidence: list[Asked] = []
         self.reached: dict[str, Reached] = {}
         self.spent_s = {"start": 0.0, "cells": 0.0, "questions": 0.0}
+        budget = Budget(limits)
         self._runs = {
-            name: NotebookRun(cells, limits, open_session, surroundings, self.spent_s)
+            name: NotebookRun(cells, limits, budget, open_session, surroundings, self.spent_s)
             for name, cells in notebooks.items()
         }
         self._of_cell = {
@@ -122,16 +124,16 @@ class NotebookRun:
     """One notebook; its cells run in order and once.
 
     Where a cell ends the process, a fresh one runs the cells before it again, and those after it.
-    Time limits hold for all processes together.
     """
 
     def __init__(
-        self, cells: Sequence[Cell], limits: Limits, open_session: OpenSession,
+        self, cells: Sequence[Cell], limits: Limits, budget: Budget, open_session: OpenSession,
         surroundings: Surroundings, spent_s: dict[str, float],
     ) -> None:  # fmt: skip
         self.cells = list(cells)
         self._spent_s = spent_s
         self._limits = limits
+        self._budget = budget
         self._open_session = open_session
         self._surroundings = surroundings
         self._next = 0
@@ -140,11 +142,16 @@ class NotebookRun:
         self._left_out: set[int] = set()  # cells that ended their process
         self._lost = ""  # why nothing runs any more
         self._fresh_processes = 0
-        self._began: float | None = None
-        self._cpu_used_s = 0.0
-        self._sessions: list[Session] = []  # the one in use is the last
+        self._session: Session | None = None
 
     def advance_to(self, grade_id: str) -> None:
+        """Run up to and including a grade cell.
+
+        Raises
+        ------
+        CheckFailed
+            If it was left out or not run, took too long, or ended in an error.
+        """
         target = next(i for i, cell in enumerate(self.cells) if cell.grade_id == grade_id)
         self._run_until(target)
         run = self._runs[target]
@@ -157,10 +164,17 @@ class NotebookRun:
             raise CheckFailed(self._trouble_of_task(target) or said)
 
     def ask(self, question: str) -> str:
-        if self._lost:
+        """The answer to a question in the state after the last cell that has run, as JSON text.
+
+        Raises
+        ------
+        CheckFailed
+            If nothing runs any more, it came too late, or the process ended over it.
+        """
+        if self._lost or self._session is None:
             raise CheckFailed(self._lost)
         with self._clocked("questions"):
-            answer = self._session.ask(question)
+            answer = self._session.ask(question, self._budget.output_bytes)
         if answer is None:
             where = f"Working out your answer to {self._place(self._next - 1)}"
             self._notes[self._next - 1] = self._replace_session(where, self._next)
@@ -168,9 +182,11 @@ class NotebookRun:
         if not answer:
             limit = self._limits.question_timeout_s
             raise CheckFailed(f"Working out your answer took longer than {limit:g} seconds.")
+        self._budget.spend_output(len(answer))
         return answer
 
     def last_trouble(self) -> str:
+        """What went wrong last, empty if nothing did."""
         for index in sorted(self._runs, reverse=True):
             run = self._runs[index]
             if index in self._notes:
@@ -192,28 +208,27 @@ class NotebookRun:
         self.close()
 
     def finish(self) -> list[RunCell]:
+        """Run what is left; every cell with what it showed."""
         self.end()
         return [self._written(index, cell) for index, cell in enumerate(self.cells)]
 
     def close(self) -> None:
-        for session in self._sessions:
-            session.close()
-
-    @property
-    def _session(self) -> Session:
-        return self._sessions[-1]
+        if self._session is not None:
+            self._budget.spend_cpu(self._session.cpu_used_s)
+            self._session.close()
+            self._session = None
 
     def _run_until(self, target: int) -> None:
-        if self._began is None:
-            self._began = time.monotonic()
-            self._begin_session(self._limits.submission_timeout_s, self._limits.cpu_s)
+        if self.cells and self._next == 0 and not self._begin_session():
+            self._lost = troubles.nothing_left(self._limits)
         while self._next <= target:
             cell, index = self.cells[self._next], self._next
             if cell.kind == "code":
-                self._runs[index] = run = self._run_cell(index)
+                self._runs[index] = run = self._run_cell(index, self._budget.output_bytes)
+                self._budget.spend_output(run.size_bytes)
                 if run.status == "not run":
                     self._notes[index] = self._lost
-                elif self._session.ended:
+                elif self._has_ended():
                     self._leave_out(index)
                 elif run.status == "timeout":
                     self._notes[index] = troubles.too_long(self._place(index), self._limits)
@@ -221,19 +236,28 @@ class NotebookRun:
                     self._notes[index] = hit
             self._next += 1
 
-    def _run_cell(self, index: int) -> CellRun:
-        if self._lost:
+    def _run_cell(self, index: int, max_bytes: int) -> CellRun:
+        if self._lost or self._session is None:
             return CellRun("not run")
+        code, timeout_s = self.cells[index].source, self._limits.cell_timeout_s
         with self._clocked("cells"):
-            return self._session.run_cell(self.cells[index].source, self._limits.cell_timeout_s)
+            return self._session.run_cell(code, timeout_s, max_bytes)
 
-    def _begin_session(self, wall_s: float, cpu_s: float) -> None:
+    def _begin_session(self) -> bool:
+        """Open a session if the budget allows one more process; whether it does."""
+        allowed = self._budget.begin()
+        if allowed is None:
+            return False
         with self._clocked("start"):
-            self._sessions.append(self._open_session())
-            self._session.allow(wall_s, cpu_s)
+            self._session = self._open_session()
+            self._session.allow(*allowed)
             self._session.furnish(
                 self._surroundings.files, {"JUPYTERHUB_USER": self._surroundings.student}
             )
+        return True
+
+    def _has_ended(self) -> bool:
+        return self._session is not None and self._session.ended is not None
 
     def _leave_out(self, culprit: int) -> None:
         self._left_out.add(culprit)
@@ -241,27 +265,18 @@ class NotebookRun:
 
     def _replace_session(self, where: str, before: int) -> str:
         """Bring a fresh process into the state before a cell, if there may be one; what to say."""
-        reason, left = self._session.ended, self._budget_left()
-        if left is None or self._fresh_processes == MAX_FRESH_PROCESSES:
+        reason = self._session.ended if self._session else None
+        self.close()
+        self._fresh_processes += 1
+        if self._fresh_processes > MAX_FRESH_PROCESSES or not self._begin_session():
             self._lost = troubles.ended(where, reason, self._limits, went_on=False)
             return self._lost
-        self._fresh_processes += 1
-        self._session.close()
-        self._begin_session(*left)
         for index in sorted(self._runs.keys() - self._left_out):
             if index < before and not self._lost:
-                self._run_cell(index)
-                if self._session.ended:  # this time
+                self._run_cell(index, 0)  # it has shown already what it shows
+                if self._has_ended():  # this time
                     self._leave_out(index)
         return troubles.ended(where, reason, self._limits, went_on=not self._lost)
-
-    def _budget_left(self) -> tuple[float, float] | None:
-        """Wall and CPU time in seconds that a fresh process may use, None if too little is left."""
-        self._cpu_used_s += self._session.cpu_used_s
-        elapsed_s = time.monotonic() - (self._began or time.monotonic())
-        wall_s = self._limits.submission_timeout_s - elapsed_s
-        cpu_s = self._limits.cpu_s - self._cpu_used_s
-        return (wall_s, cpu_s) if wall_s > 1 and cpu_s > 1 else None
 
     @contextlib.contextmanager
     def _clocked(self, what: str) -> Iterator[None]:

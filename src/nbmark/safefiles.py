@@ -7,6 +7,7 @@ is opened is looked at before it is read.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -21,6 +22,9 @@ from nbmark.safetext import one_line
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 MAX_DEPTH = 8
+# What the system says where a link, a file or a socket lies in place of what was asked for. Any
+# other error is the machine's and tells nothing of what was handed in.
+OF_ANOTHER_KIND = (errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 
 
 class UnsafeFile(SubmissionError):
@@ -60,6 +64,8 @@ def read_regular(folder: Path, name: str, *, max_bytes: int, owner: int | None =
         If it is not there.
     UnsafeFile
         If it is a link, no regular file, too large, or not the owner's.
+    OSError
+        If the machine cannot read it.
     """
     with _opened(folder, name) as fd:
         found = os.fstat(fd)
@@ -160,9 +166,9 @@ def _opened(folder: Path, name: str) -> Iterator[int]:
         for part, flags in [*((one, FOLDER) for one in parents), (last, FILE)]:
             try:
                 below = os.open(part, flags, dir_fd=fd)
-            except FileNotFoundError:
-                raise
             except OSError as error:
+                if error.errno not in OF_ANOTHER_KIND:
+                    raise
                 raise UnsafeFile(f"{shown(name)} is a link or cannot be opened "
                                  f"({error.strerror})") from error  # fmt: skip
             os.close(fd)
@@ -180,9 +186,9 @@ def _entries(folder: Path, prefix: str) -> Iterator[tuple[str, os.stat_result | 
 def _open_folder(folder: Path) -> int:
     try:
         return os.open(folder, FOLDER)
-    except FileNotFoundError:
-        raise
     except OSError as error:
+        if error.errno not in OF_ANOTHER_KIND:
+            raise
         raise UnsafeFile(f"{shown(folder.name)} is no folder but a link or a file") from error
 
 

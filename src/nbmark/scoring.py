@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from nbmark.errors import AssignmentError, InfrastructureError
+from nbmark.errors import InfrastructureError
 from nbmark.models import Check, CheckResult, Graded
 
 
@@ -78,10 +78,3 @@ def misfits(checks: Iterable[Check], cells: Mapping[str, float], where: str) -> 
             lines.append(f"{where}: the checks at '{cell}' add up to {worth[cell]:g} points, but "
                          f"the cell is worth {points:g}")  # fmt: skip
     return lines
-
-
-def refuse_misfits(checks: Iterable[Check], cells: Mapping[str, float], where: str) -> None:
-    """Raise `AssignmentError` with every misfit on its own line."""
-    lines = misfits(checks, cells, where)
-    if lines:
-        raise AssignmentError("\n".join(lines))

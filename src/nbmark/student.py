@@ -73,16 +73,16 @@ class Student:
             If the notebook has no such name, the code raised, or the answer is no plain data; the
             sentence says so to a beginner.
         """
-        shown = text_of(question)
+        asked = text_of(question)
         try:
             reply = parse(self._ask(canonical(tree_of(as_expr(question)))), self._max_chars)
             if isinstance(reply, dict) and "error" in reply:
-                _explain(reply["error"], shown, self._trouble)
+                _explain(reply["error"], asked, self._trouble)
             if not isinstance(reply, dict) or "ok" not in reply:
                 raise UnreadableAnswer("the value could not be read")
-            return Answer(decode(reply["ok"]), shown)
+            return Answer(decode(reply["ok"]), asked)
         except UnreadableAnswer as error:
-            raise CheckFailed(f"{shown}: {error}.") from None
+            raise CheckFailed(f"{asked}: {error}.") from None
 
 
 class Answer:
@@ -102,7 +102,17 @@ class Answer:
         self.asked = asked
 
     def __eq__(self, other: object) -> bool:
-        return bool(np.all(other == self.value))
+        """Of the same shape and equal everywhere; `other` may be what `pytest.approx` gives.
+
+        One number equals an array that holds it alone.
+        """
+        wanted, own = _shape(getattr(other, "expected", other)), _shape(self.value)
+        if own != wanted and (wanted != () or not own or any(side != 1 for side in own)):
+            return False
+        try:
+            return bool(np.all(other == self.value))
+        except ValueError:  # ragged lists with arrays in them
+            return False
 
     def __len__(self) -> int:
         try:
@@ -190,7 +200,7 @@ def shown(value: Any) -> str:
     return one_line(text, 200)
 
 
-def _explain(error: Any, shown: str, trouble: str) -> NoReturn:
+def _explain(error: Any, asked: str, trouble: str) -> NoReturn:
     kind = error.get("kind") if isinstance(error, dict) else None
     if kind == "missing-name":
         hint = trouble or "Is it spelt exactly like that?"
@@ -200,9 +210,9 @@ def _explain(error: Any, shown: str, trouble: str) -> NoReturn:
         )
     if kind == "raised":
         said = one_line(f"{error.get('type')}: {error.get('message')}".rstrip(": "), 300)
-        raise CheckFailed(f"{shown} ended in an error: {said}")
+        raise CheckFailed(f"{asked} ended in an error: {said}")
     if kind == "interrupted":
-        raise CheckFailed(f"{shown} took too long and was stopped.")
+        raise CheckFailed(f"{asked} took too long and was stopped.")
     if kind == "too-large":
         raise UnreadableAnswer("the value is too large to be looked at")
     raise UnreadableAnswer("the value could not be read")
@@ -221,6 +231,14 @@ def _as_array(value: Any) -> np.ndarray[Any, np.dtype[np.float64]] | None:
     except (ValueError, TypeError, OverflowError):
         return None
     return array.astype(np.float64) if array.dtype.kind in "iuf" else None
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    """The shape of nested lists, of an array or of a single value; None if they are ragged."""
+    try:
+        return tuple(np.shape(value))
+    except ValueError:
+        return None
 
 
 def _all_numbers(values: Sequence[Any]) -> bool:

@@ -111,7 +111,7 @@ def _described(
     """Title, notebooks, and check → points and sentence, of one TOML file."""
     where = _place(assignment, path)
     try:
-        found = tomllib.loads(path.read_text())
+        found = tomllib.loads(path.read_text("utf-8"))
         losses = {
             one["check"]: (float(one["points"]), str(one["says"])) for one in found.get("loses", ())
         }
@@ -144,8 +144,9 @@ def _is_perfect(graded: Graded, grade: Callable[[Submission], Graded]) -> Iterab
             if cell.status not in ("", "ok"):
                 yield f"cell {index + 1} of {name} ends in '{cell.status}' with the solutions in"
             for output in cell.outputs:
-                if output.get("name") == "stderr":
-                    warned = "".join(output["text"]).strip().splitlines()[-1][:100]
+                said = "".join(output["text"]).strip() if output.get("name") == "stderr" else ""
+                if said:
+                    warned = said.splitlines()[-1][:100]
                     yield f"cell {index + 1} of {name} warns with the solutions in: {warned}"
     quiet = _unasked(graded, grade)
     changed = _differing(graded, quiet)

@@ -16,6 +16,7 @@ ENDED = {
     "cell cpu": "used more than {cell_cpu_s:g} s of computing time and was stopped: is there a "
     "loop that never ends?",
     "files": "made more than {files} files and was stopped",
+    "sockets": "opened more than {sockets} sockets and was stopped",
     "time": "was stopped because the notebook had run for {submission_timeout_s:g} s in all",
     "stuck": "was stopped after {cell_timeout_s:g} s: is there a loop that never ends?",
     "died": "ended the whole Python process",
@@ -33,16 +34,25 @@ ANEW = (
     "It was left out, and the cells before it were run again in a fresh process, so that later "
     "tasks still count."
 )
+NOTHING_LEFT = (
+    "This notebook was not run: the notebooks before it had used up the "
+    "{submission_timeout_s:g} s, or the {cpu_s:g} s of computing time, that all have together."
+)
 LOST = "Tasks after that could not be looked at."
 
 
 def place(cells: Sequence[Cell], index: int) -> str:
-    """``Task 4 (cell 17)`` if a numbered heading stands above the cell, else ``Cell 17``."""
+    """``Task 4 (cell 17 of the notebook)`` below a numbered heading, else ``Cell 17 of …``."""
     for cell in reversed(cells[: index + 1]):
         found = HEADING.findall(cell.source) if cell.kind == "markdown" else []
         if found:
             return f"Task {found[-1][:9]} (cell {index + 1} of the notebook)"
     return f"Cell {index + 1} of the notebook"
+
+
+def nothing_left(limits: Limits) -> str:
+    """What is said of a notebook before which others have used up what the submission may use."""
+    return NOTHING_LEFT.format(**vars(limits))
 
 
 def too_long(where: str, limits: Limits) -> str:

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nbmark.checkprocess import CheckPool, cores
+from nbmark.checkpool import CheckPool, cores
 from nbmark.course import Assignment
 from nbmark.errors import AssignmentError
 from nbmark.models import Check, CheckResult
@@ -78,7 +78,7 @@ def verify(
     return cases
 
 
-def ensure_verified(assignment: Assignment, sandbox: str, *, workers: int = 0,
+def ensure_verified(assignment: Assignment, sandbox: str, *,
                     on_case: OnCase = lambda case, total: None) -> None:  # fmt: skip
     """Nothing, if the assignment is as it was when it last passed; else `verify` it first.
 
@@ -91,7 +91,7 @@ def ensure_verified(assignment: Assignment, sandbox: str, *, workers: int = 0,
         return
     problems = [
         f"{case.name}: {problem}"
-        for case in verify(assignment, sandbox, workers=workers, on_case=on_case)
+        for case in verify(assignment, sandbox, on_case=on_case)
         for problem in case.problems
     ]
     if problems:

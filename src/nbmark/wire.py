@@ -31,10 +31,17 @@ class WireGarbage(Exception):
 
 
 class Wire:
-    """Both directions of a conversation; owns the two descriptors."""
+    """Both directions of a conversation; owns the two descriptors.
+
+    Attributes
+    ----------
+    last_bytes
+        The length of the last frame that came.
+    """
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self._read_fd, self._write_fd = read_fd, write_fd
+        self.last_bytes = 0
         for fd in (read_fd, write_fd):
             os.set_blocking(fd, False)
 
@@ -47,7 +54,13 @@ class Wire:
             return cls(os.dup(process.stdout.fileno()), os.dup(process.stdin.fileno()))
 
     def send(self, value: dict[str, Any], *, deadline: float) -> None:
-        """Write one frame; `deadline` is a `time.monotonic` instant, or infinity."""
+        """Write one frame; `deadline` is a `time.monotonic` instant, or infinity.
+
+        Raises
+        ------
+        WireClosed, WireTimeout
+            If the other end is gone, or did not read in time.
+        """
         body = json.dumps(value).encode()
         data = memoryview(HEADER.pack(len(body)) + body)
         while data:
@@ -60,10 +73,17 @@ class Wire:
                 raise WireClosed from None
 
     def receive(self, *, deadline: float, max_bytes: int) -> dict[str, Any]:
-        """Read one frame of at most `max_bytes`."""
+        """Read one frame of at most `max_bytes`.
+
+        Raises
+        ------
+        WireClosed, WireTimeout, WireGarbage
+            If the other end is gone, was silent until `deadline`, or sent what is no frame.
+        """
         (length,) = HEADER.unpack(self._read_exactly(HEADER.size, deadline))
         if length > max_bytes:
             raise WireGarbage(f"a frame of {length} bytes; at most {max_bytes} are allowed")
+        self.last_bytes = length
         try:
             value = json.loads(self._read_exactly(length, deadline))
         except (ValueError, RecursionError):
@@ -73,8 +93,11 @@ class Wire:
         return value
 
     def close(self) -> None:
-        for fd in (self._read_fd, self._write_fd):
-            os.close(fd)
+        """Give the descriptors back; may be called twice, though their numbers get new owners."""
+        fds, self._read_fd, self._write_fd = (self._read_fd, self._write_fd), -1, -1
+        for fd in fds:
+            if fd >= 0:
+                os.close(fd)
 
     def _read_exactly(self, amount: int, deadline: float) -> bytes:
         parts: list[bytes] = []

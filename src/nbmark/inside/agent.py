@@ -25,8 +25,11 @@ MAX_INT_BITS = 4096
 DTYPES = frozenset("?bBhHiIlLqQefdFD")
 OPERATORS = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "truediv": operator.truediv,
-    "pow": operator.pow, "neg": operator.neg, "matmul": operator.matmul,
+    "pow": operator.pow, "neg": operator.neg,
 }  # fmt: skip
+
+
+TOO_LARGE = json.dumps({"error": {"kind": "too-large"}})
 
 
 def furnish(text):
@@ -51,7 +54,7 @@ def answer(text, namespace, max_bytes):
     except MissingName as error:
         found = json.dumps({"error": {"kind": "missing-name", "name": error.args[0]}})
     except TooLarge:
-        found = json.dumps({"error": {"kind": "too-large"}})
+        found = TOO_LARGE
     except KeyboardInterrupt:
         found = json.dumps({"error": {"kind": "interrupted"}})
     except BaseException as error:  # a student's function may raise SystemExit
@@ -265,15 +268,3 @@ def _tensorflow_state():
             variable.assign(value)
 
     return restore
-
-
-class Reply:
-    """An object whose text is the answer: IPython shows it as it is."""
-
-    def __init__(self, question, max_bytes):
-        from IPython import get_ipython
-
-        self.text = answer(question, get_ipython().user_ns, max_bytes)
-
-    def __repr__(self):
-        return self.text

@@ -13,7 +13,7 @@ import select
 import signal
 import time
 
-from . import frames
+from . import agent, frames
 from .kernel import PR_SET_DUMPABLE, Kernel, fork
 from .outputs import Outputs
 
@@ -31,6 +31,8 @@ def main():
 
 def serve(requests, replies, kernel):
     """Obey the trusted side until it is gone."""
+    # The first process of a namespace hears no signal from inside but those that it has asked for.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The notebook runs under the same user id: it must not open this process's descriptors.
     ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     driver = Driver(kernel)
@@ -67,21 +69,24 @@ class Driver:
         return {"status": status}
 
     def run_cell(self, code, timeout_s, max_output_bytes):
-        outputs, began = Outputs(max_output_bytes), time.monotonic()
+        outputs = Outputs(max_output_bytes)
         status, reply = self._request({"op": "cell", "code": code}, timeout_s, outputs)
         if status == "ok" and reply.get("status") != "ok":
             status = "error"
-        return {
+        count = reply.get("execution_count")
+        return {  # the kernel may have sent anything: what leaves here has a type and a size
             "status": status, "outputs": outputs.items, "truncated": outputs.truncated,
-            "execution_count": reply.get("execution_count"),
-            "error_name": reply.get("error_name"), "error_message": reply.get("error_message"),
-            "seconds": time.monotonic() - began,
+            "execution_count": count if type(count) is int else None,
+            "error_name": _text(reply.get("error_name"), 200),
+            "error_message": _text(reply.get("error_message"), 500),
         }  # fmt: skip
 
     def ask(self, question, timeout_s, max_bytes):
         request = {"op": "ask", "question": question, "max_bytes": max_bytes}
         status, reply = self._request(request, timeout_s, Outputs(0))
         answer = reply.get("answer")
+        if isinstance(answer, str) and len(answer) > max_bytes:
+            answer = agent.TOO_LARGE
         return {"status": status, "answer": answer if isinstance(answer, str) else ""}
 
     def stop(self):
@@ -158,6 +163,10 @@ class Driver:
             if found is None or found.si_pid == self._pid:
                 return found is not None
             os.waitpid(found.si_pid, 0)
+
+
+def _text(value, length):
+    return value[:length] if isinstance(value, str) else ""
 
 
 def set_limits(limits):

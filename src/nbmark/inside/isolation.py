@@ -44,10 +44,11 @@ def fork_apart():
 
 
 def close_in(folders, size_bytes, seccomp):
-    """In that child: new folders to write to, its own /proc; no way back and no privilege.
+    """In that child: new folders to write to, its own /proc and terminals; no way back.
 
     `seccomp` is the compiled filter.
     """
+    os.setsid()  # a signal to one's own process group reaches through namespaces
     _write("/proc/self/setgroups", "deny")
     _write("/proc/self/uid_map", f"{USER} {USER} 1")
     _write("/proc/self/gid_map", f"{GROUP} {GROUP} 1")
@@ -56,6 +57,7 @@ def close_in(folders, size_bytes, seccomp):
     for folder in folders:
         _mount("tmpfs", folder, MS_NOSUID | MS_NODEV, f"mode=755,size={size_bytes}")
     _mount("proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "")
+    _mount("devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
     os.chdir(folders[0])
     _write("/proc/sys/user/max_user_namespaces", "0")
     _drop_capabilities()

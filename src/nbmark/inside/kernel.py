@@ -212,6 +212,7 @@ def fork(kernel):
     (out, out_end), (err, err_end) = os.pipe(), os.pipe()
     pid = os.fork()
     if pid == 0:
+        os.setsid()  # a signal to the notebook's own process group is not for its driver
         _only(os.open(os.devnull, os.O_RDONLY), out_end, err_end, theirs.fileno())
         # Of its driver's: so that its own files under /proc are its own.
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)

@@ -9,6 +9,7 @@ server or in a worker.
 """
 
 import base64
+import contextlib
 import functools
 import gc
 import importlib
@@ -34,12 +35,12 @@ def main():
     from .rehearsal import rehearse
 
     kernel = driver.Kernel()
-    missing = _import(setup["imports"])
+    _import(setup["imports"])
     opening.join()
     rehearse(kernel)
     gc.enable()
     gc.freeze()  # the collector of a child leaves what it shares with this process alone
-    state = {"missing": missing, "threads": len(os.listdir("/proc/self/task")) - 1}
+    state = {"threads": len(os.listdir("/proc/self/task")) - 1}
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # workers that end leave nothing to bury
     while True:
         message, fds, _, _ = socket.recv_fds(control, 16, 1)
@@ -136,14 +137,13 @@ class Worker:
 
 
 def _import(names):
-    """Import modules such as ``numpy`` or ``tensorflow.keras.layers``; those that failed."""
-    missing = []
+    """Import modules such as ``numpy`` or ``tensorflow.keras.layers``.
+
+    What fails here fails again in the notebook, where its author sees it.
+    """
     for name in names:
-        try:
+        with contextlib.suppress(Exception):
             _touch(name.split("."))
-        except Exception:
-            missing.append(name)
-    return missing
 
 
 def _touch(parts):

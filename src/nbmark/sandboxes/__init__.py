@@ -10,7 +10,7 @@ import socket
 from collections.abc import Sequence
 
 from nbmark.limits import Limits
-from nbmark.sandboxes import bare, bubblewrap
+from nbmark.sandboxes import bare, bubblewrap, seccomp
 from nbmark.sandboxes.bubblewrap import REMEDY
 from nbmark.sandboxes.drivers import StartedDriver
 from nbmark.sandboxes.forkserver import ForkServer, ForkWorker
@@ -45,7 +45,7 @@ def start_fork_server(limits: Limits, imports: Sequence[str]) -> ForkServer:
         If no wall can be built on this machine.
     """
     command = bubblewrap.server_command(limits)
-    return ForkServer(command, limits, imports, bubblewrap.seccomp_program)
+    return ForkServer(command, limits, imports, seccomp.program)
 
 
 def fork_worker(limits: Limits, control: socket.socket) -> ForkWorker:

@@ -20,4 +20,4 @@ def driver_command(limits: Limits) -> Command:
     folder = tempfile.mkdtemp(prefix="nbmark-bare-")
     environment = {"PATH": os.defpath, "HOME": folder, "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1"}
     shell = ["sh", "-c", 'cd "$0" && exec "$@"', folder, sys.executable, "-I", str(START), "driver"]
-    return Command(shell, environment, "see the message above")
+    return Command(shell, environment, "see the message above", work_folder=folder)

@@ -13,7 +13,7 @@ from pathlib import Path
 from nbmark.errors import SandboxUnavailable
 from nbmark.limits import Limits
 from nbmark.sandboxes.drivers import Command
-from nbmark.sandboxes.seccomp import program
+from nbmark.sandboxes.seccomp import program as seccomp_program
 
 INSIDE = Path(__file__).parent.parent / "inside"
 # Where the Python environment and our own programs stand inside the wall.
@@ -21,6 +21,8 @@ ENVIRONMENT, PROGRAMS = "/opt/python", "/opt/nbmark"
 WRITABLE = ("/work", "/tmp", "/dev/shm")  # each a tmpfs of the sandbox's own
 SYSTEM = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/alternatives", "/etc/fonts",
           "/etc/ld.so.cache", "/etc/localtime", "/etc/ssl/certs", "/etc/mime.types"]  # fmt: skip
+# What lies below these and is nobody's business: nbgrader's exchange, where that is by default.
+HIDDEN = ["/usr/local/share/nbgrader"]
 # An id that belongs to nobody: root's grading steps down to it before anything is built.
 STEP_DOWN_ID = 1_900_000_000
 REMEDY = "run 'nbmark doctor' to see what this machine lacks"
@@ -55,19 +57,29 @@ def server_command(limits: Limits) -> Command:
     return _command(limits, "server", [], ())
 
 
-@functools.cache
-def seccomp_program() -> bytes:
-    """The filter, compiled once a process."""
-    return program()
+def refuse_shown(folder: Path, remedy: str) -> None:
+    """Raise `SandboxUnavailable` if students' code could read what lies in `folder`."""
+    shown = shown_above(folder)
+    if shown is not None:
+        raise SandboxUnavailable(
+            f"{folder} lies below {shown}, which students' code can read in the sandbox; {remedy}"
+        )
 
 
-def _command(limits: Limits, program: str, closed: list[str], fds: tuple[int, ...]) -> Command:
+def shown_above(folder: Path) -> Path | None:
+    """The path that is shown inside the wall and holds `folder`, None if there is none."""
+    place = folder.resolve()
+    for shown in (*map(Path, SYSTEM), *_ours()):
+        if place.is_relative_to(shown.resolve()):
+            return shown
+    return None
+
+
+def _command(limits: Limits, role: str, closed: list[str], fds: tuple[int, ...]) -> Command:
     bwrap = shutil.which("bwrap")
     if bwrap is None:
         raise SandboxUnavailable("bubblewrap is not installed: run 'apt-get install bubblewrap'")
-    private = {Path(sys.prefix): ENVIRONMENT, INSIDE: PROGRAMS}
-    if not Path(sys.base_prefix).is_relative_to("/usr"):
-        private[Path(sys.base_prefix)] = sys.base_prefix
+    private = _ours()
     fonts_fd = _readable(_font_list()[1])
     inner = [*_wall(bwrap, limits, fonts_fd), *closed]
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -80,8 +92,16 @@ def _command(limits: Limits, program: str, closed: list[str], fds: tuple[int, ..
         outer = []
         inner += _bind({str(outside): inside for outside, inside in private.items()})
     inner += ["--remount-ro", "/", "--", f"{ENVIRONMENT}/bin/python", "-I",
-              f"{PROGRAMS}/start.py", program]  # fmt: skip
+              f"{PROGRAMS}/start.py", role]  # fmt: skip
     return Command([*outer, *inner], environment, REMEDY, (*fds, fonts_fd), WRITABLE)
+
+
+def _ours() -> dict[Path, str]:
+    """Folders beside the system's that are shown inside, and where they stand there."""
+    found = {Path(sys.prefix): ENVIRONMENT, INSIDE: PROGRAMS}
+    if not Path(sys.base_prefix).is_relative_to("/usr"):
+        found[Path(sys.base_prefix)] = sys.base_prefix
+    return found
 
 
 def _wall(bwrap: str, limits: Limits, fonts_fd: int) -> list[str]:
@@ -111,6 +131,8 @@ def _wall(bwrap: str, limits: Limits, fonts_fd: int) -> list[str]:
             arguments += ["--symlink", os.readlink(path), path]
         elif os.path.exists(path):
             arguments += ["--ro-bind", path, path]
+    for path in filter(os.path.isdir, HIDDEN):
+        arguments += ["--size", "4096", "--tmpfs", path, "--remount-ro", path]
     return arguments
 
 

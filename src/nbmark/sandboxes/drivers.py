@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ class Command:
         Descriptors that it inherits.
     own_folders
         The folders inside that are file systems of its own.
+    work_folder
+        A folder out here that it works in, which goes with it; empty for none.
     """
 
     arguments: list[str]
@@ -39,6 +42,7 @@ class Command:
     remedy: str
     pass_fds: tuple[int, ...] = ()
     own_folders: tuple[str, ...] = ()
+    work_folder: str = ""
 
 
 class Driver(Protocol):
@@ -63,7 +67,10 @@ class Driver(Protocol):
         """End it at once; may be called twice, from any thread."""
 
     def close(self) -> None:
-        """End it and give back what it holds here."""
+        """End it and give back what it holds here; may be called twice."""
+
+    def has_lost_its_server(self) -> bool:
+        """Whether it has ended because the server ended that it was forked from."""
 
     def last_words(self) -> str:
         """What it said before it failed to start, one line."""
@@ -117,14 +124,19 @@ class StartedDriver:
         self.wire = Wire.to_process(self._program.process)
         self.tree = Tree(self._program.process.pid)
         self.own_folders, self.remedy = command.own_folders, command.remedy
+        self._work_folder = command.work_folder
 
     def kill(self) -> None:
         self._program.kill()
 
     def close(self) -> None:
         self._program.close()
-        with contextlib.suppress(OSError):
-            self.wire.close()
+        self.wire.close()
+        if self._work_folder:
+            shutil.rmtree(self._work_folder, ignore_errors=True)
+
+    def has_lost_its_server(self) -> bool:
+        return False
 
     def last_words(self) -> str:
         return self._program.last_words()

@@ -12,6 +12,7 @@ import base64
 import contextlib
 import json
 import os
+import select
 import socket
 import struct
 import subprocess
@@ -27,6 +28,7 @@ from nbmark.wire import Wire
 
 IMPORT_TIMEOUT_S = 180.0
 FORK_TIMEOUT_S = 60.0
+END_TOGETHER_S = 0.2  # all of a server's processes end within so much
 MAX_MESSAGE = 1 << 16
 CREDENTIALS = struct.Struct("3i")  # process, user and group id of whoever sent a message
 
@@ -92,7 +94,7 @@ class ForkWorker:
         self._control = control
         self._own_folders = own_folders
         self._limits = limits
-        self._is_ready = False
+        self._is_ready = self._has_forked = False
         self._wire: Wire | None = None  # to a child that was asked for ahead
 
     def open(self) -> Session:
@@ -111,8 +113,11 @@ class ForkWorker:
         try:
             reply, pid = self._receive(FORK_TIMEOUT_S)
             if reply["problem"]:
-                raise NotForkable(reply["problem"])
-            driver = ForkedDriver(wire, Tree(pid), self._own_folders)
+                # What has worked before is a matter of this moment: too many processes, no memory.
+                trouble = InfrastructureError if self._has_forked else NotForkable
+                raise trouble(reply["problem"])
+            self._has_forked = True
+            driver = ForkedDriver(wire, Tree(pid), self._own_folders, self._control)
         except LookupError as error:
             wire.close()
             raise InfrastructureError("a fork ended at once") from error
@@ -166,12 +171,15 @@ class ForkWorker:
 
 
 class ForkedDriver:
-    """A driver that is the child of a worker."""
+    """A driver that is the child of a worker; `worker` is the trusted end of that."""
 
-    remedy = "its fork server may have failed"
+    remedy = "its fork server may have failed: run the command again"
 
-    def __init__(self, wire: Wire, tree: Tree, own_folders: tuple[str, ...]) -> None:
+    def __init__(
+        self, wire: Wire, tree: Tree, own_folders: tuple[str, ...], worker: socket.socket
+    ) -> None:
         self.wire, self.tree, self.own_folders = wire, tree, own_folders
+        self._worker = worker
 
     def kill(self) -> None:
         # The first process of its namespace: everything inside ends with it.
@@ -179,8 +187,12 @@ class ForkedDriver:
 
     def close(self) -> None:
         self.kill()
-        with contextlib.suppress(OSError):
-            self.wire.close()
+        self.wire.close()
+
+    def has_lost_its_server(self) -> bool:
+        poll = select.poll()
+        poll.register(self._worker, 0)  # tells when the other end is gone
+        return bool(poll.poll(END_TOGETHER_S * 1000))
 
     def last_words(self) -> str:
         return ""

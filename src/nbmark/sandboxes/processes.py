@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import psutil
 
+# psutil stumbles over the status of a process that ends in this moment.
+GONE = (psutil.Error, IndexError)
 Measure = Callable[[psutil.Process], float]
 # The kernel says which processes a thread has started, if it is built so; psutil looks at all
 # processes of the machine instead, 2 ms for a hundred.
@@ -26,7 +28,7 @@ class Tree:
     def __init__(self, pid: int) -> None:
         try:
             self._root = psutil.Process(pid)
-        except psutil.NoSuchProcess as error:
+        except GONE as error:
             raise LookupError(f"no process {pid}") from error
 
     @property
@@ -39,25 +41,26 @@ class Tree:
             if not LISTS_CHILDREN:
                 return [self._root, *self._root.children(recursive=True)]
             return [self._root, *_below(self._root.pid)] if self._root.is_running() else []
-        except psutil.NoSuchProcess:
+        except GONE:
             return []
 
     def kill(self) -> None:
         """End the root, and with it what dies with the root."""
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(*GONE):
             self._root.kill()
 
 
 def memory_exceeds(processes: Sequence[psutil.Process], limit_bytes: int) -> bool:
     """Whether the proportional memory of the processes together is more than that."""
     # Resident memory counts shared pages once a process, so it is only the cheap first look.
-    resident = sum(_of(process, lambda one: float(one.memory_info().rss)) for process in processes)
+    resident = sum(_status_bytes(process, ("VmRSS:", "VmPTE:")) for process in processes)
     return resident > limit_bytes and proportional_bytes(processes) > limit_bytes
 
 
 def proportional_bytes(processes: Sequence[psutil.Process]) -> float:
-    """Their memory, each shared page divided by the number of its users."""
-    return sum(_of(process, _proportional) for process in processes)
+    """Their memory with its page tables, each shared page divided by the number of its users."""
+    tables = sum(_status_bytes(process, ("VmPTE:",)) for process in processes)
+    return tables + sum(_of(process, _proportional) for process in processes)
 
 
 def cpu_s(processes: Sequence[psutil.Process]) -> float:
@@ -76,13 +79,24 @@ def files_in(folders: Sequence[str], processes: Sequence[psutil.Process]) -> int
     return 0
 
 
+def sockets_of(processes: Sequence[psutil.Process]) -> int:
+    """How many sockets there are on the network of these processes, which is theirs alone."""
+    for process in processes:
+        with (
+            contextlib.suppress(OSError, IndexError),
+            open(f"/proc/{process.pid}/net/sockstat") as lines,
+        ):
+            return int(lines.readline().split()[-1])  # sockets: used N
+    return 0
+
+
 def _below(pid: int) -> list[psutil.Process]:
     """The processes below one; what starts or ends in this moment may be missing this time."""
     found, to_look_at = [], [pid]
     while to_look_at:
         for child in _children(to_look_at.pop()):
             to_look_at.append(child)
-            with contextlib.suppress(psutil.NoSuchProcess):
+            with contextlib.suppress(*GONE):
                 found.append(psutil.Process(child))
     return found
 
@@ -98,10 +112,20 @@ def _children(pid: int) -> Iterator[int]:
                 yield from map(int, file.read().split())
 
 
+def _status_bytes(process: psutil.Process, fields: tuple[str, ...]) -> int:
+    """The sum of some lines of a process' status, 0 if it has ended."""
+    total = 0
+    with contextlib.suppress(OSError), open(f"/proc/{process.pid}/status") as lines:
+        for line in lines:
+            if line.startswith(fields):
+                total += int(line.split()[1]) << 10
+    return total
+
+
 def _of(process: psutil.Process, measure: Measure) -> float:
     try:
         return measure(process)
-    except psutil.Error:  # ended meanwhile
+    except GONE:
         return 0.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import socket
 
@@ -25,8 +26,9 @@ CLONE_NEWUSER_AND_OTHERS = 0x7E020000
 ALLOWED_FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK)
 
 
+@functools.cache
 def program() -> bytes:
-    """The compiled filter: listed calls fail with EPERM, everything else passes."""
+    """The filter, compiled once a process: listed calls fail with EPERM, everything else passes."""
     import pyseccomp  # which looks for its library for 20 ms; few processes need it
 
     refuse = pyseccomp.ERRNO(errno.EPERM)
@@ -46,7 +48,10 @@ def program() -> bytes:
         rules.add_rule(refuse, "ioctl", pyseccomp.Arg(1, pyseccomp.MASKED_EQ, 0xFFFFFFFF, request))
     for family in range(46):
         if family not in ALLOWED_FAMILIES:
-            rules.add_rule(refuse, "socket", pyseccomp.Arg(0, pyseccomp.EQ, family))
+            # The kernel looks at the lower half of the argument only.
+            is_family = pyseccomp.Arg(0, pyseccomp.MASKED_EQ, 0xFFFFFFFF, family)
+            for call in ("socket", "socketpair"):
+                rules.add_rule(refuse, call, is_family)
     fd = os.memfd_create("seccomp")
     try:
         with os.fdopen(os.dup(fd), "wb") as file:

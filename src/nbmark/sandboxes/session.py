@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nbmark.errors import SandboxUnavailable
+from nbmark.errors import SandboxUnavailable, ServerLost
 from nbmark.limits import Limits
 from nbmark.safetext import one_line
 from nbmark.sandboxes.drivers import Driver
@@ -25,6 +25,7 @@ START_TIMEOUT_S = 60.0
 MARGIN_S = 8.0
 MAX_FRAME_BYTES = 32 << 20
 MAX_COUNT = 1_000_000
+UNLIMITED = MAX_FRAME_BYTES
 ENDS = ("stuck", "died", "garbage")  # of the kernel
 STATUSES = ("ok", "error", "timeout", *ENDS)
 SEEN_AS = {"stuck": "timeout", "garbage": "died"}
@@ -38,8 +39,8 @@ class CellRun:
     ----------
     status
         ``ok``, ``error`` (the cell raised), ``timeout``, ``died`` or ``not run``.
-    outputs
-        As the kernel sent them: untrusted.
+    outputs, size_bytes
+        As the kernel sent them: untrusted; and how many bytes came with them.
     """
 
     status: str
@@ -48,7 +49,7 @@ class CellRun:
     execution_count: int | None = None
     error_name: str = ""
     error_message: str = ""
-    seconds: float = 0.0
+    size_bytes: int = 0
 
 
 class Session:
@@ -58,8 +59,8 @@ class Session:
     ----------
     ended
         None while it lives, else why it ended: ``died``, ``memory``, ``cpu``, ``cell cpu``,
-        ``files``, ``time`` (of the submission), ``stuck`` (a cell would not be interrupted) or
-        ``garbage`` (the process sent something that is no frame).
+        ``files``, ``sockets``, ``time`` (of the submission), ``stuck`` (a cell would not be
+        interrupted) or ``garbage`` (the process sent something that is no frame).
     """
 
     def __init__(self, driver: Driver, limits: Limits) -> None:
@@ -99,18 +100,20 @@ class Session:
                 f"the assignment's files could not be put into the sandbox; {self._driver.remedy}"
             )
 
-    def run_cell(self, code: str, timeout_s: float) -> CellRun:
-        """Run one cell; afterwards `ended` says whether the session is still alive."""
+    def run_cell(self, code: str, timeout_s: float, max_bytes: int = UNLIMITED) -> CellRun:
+        """Run one cell; afterwards `ended` says whether the session is still alive.
+
+        What it shows is kept up to the limit of one cell and `max_bytes`.
+        """
         if self.ended:
             return CellRun("not run")
-        began = time.monotonic()
         with self._watchdog.cell():
             reply = self._request("cell", timeout_s, {
                 "code": code, "timeout_s": timeout_s,
-                "max_output_bytes": self.limits.cell_output_kib << 10})  # fmt: skip
+                "max_output_bytes": min(self.limits.cell_output_kib << 10, max_bytes)})  # fmt: skip
         if reply is None or reply.get("status") not in STATUSES:
             self._end("died" if reply is None else "garbage")
-            return CellRun("died", seconds=time.monotonic() - began)
+            return CellRun("died")
         if reply["status"] in ENDS:
             self._end(reply["status"])
         outputs, count = reply.get("outputs"), reply.get("execution_count")
@@ -121,17 +124,20 @@ class Session:
             execution_count=count if type(count) is int and 0 <= count < MAX_COUNT else None,
             error_name=one_line(str(reply.get("error_name", "")), 200),
             error_message=one_line(str(reply.get("error_message", "")), 500),
-            seconds=time.monotonic() - began,
+            size_bytes=self._driver.wire.last_bytes,
         )
 
-    def ask(self, question: str) -> str | None:
-        """The answer as JSON text, empty if it came too late; None once the session has ended."""
+    def ask(self, question: str, max_bytes: int = UNLIMITED) -> str | None:
+        """The answer as JSON text, empty if it came too late; None once the session has ended.
+
+        It has at most the size of one answer and `max_bytes`, or says that it is too large.
+        """
         if self.ended:
             return None
         timeout_s = self.limits.question_timeout_s
         reply = self._request("ask", timeout_s, {
             "question": question, "timeout_s": timeout_s,
-            "max_bytes": self.limits.answer_kib << 10})  # fmt: skip
+            "max_bytes": min(self.limits.answer_kib << 10, max_bytes)})  # fmt: skip
         if reply is None or reply.get("status") in ENDS:
             self._end("died" if reply is None else reply["status"])
             return None
@@ -176,6 +182,9 @@ class Session:
         try:
             reply = self._driver.wire.receive(deadline=deadline, max_bytes=MAX_FRAME_BYTES)
         except WireClosed:
+            if not self._watchdog.reason and self._driver.has_lost_its_server():
+                self._end("died")
+                raise ServerLost("the fork server ended while this submission ran") from None
             self._end("died")
         except WireTimeout:
             self._end("time")

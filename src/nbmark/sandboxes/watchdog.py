@@ -2,7 +2,7 @@
 
 Resource limits count single processes, and shared anonymous memory passes them; this counts the
 proportional memory of every process below the wall. Tmpfs has its own size limit (`bubblewrap`),
-but none on the number of files, which cost the kernel a kilobyte each.
+but none on the number of files, which cost the kernel a kilobyte each; a socket may hold hundreds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from nbmark.limits import Limits
-from nbmark.sandboxes.processes import Tree, cpu_s, files_in, memory_exceeds
+from nbmark.sandboxes.processes import Tree, cpu_s, files_in, memory_exceeds, sockets_of
 
 INTERVAL_S = 0.05
 
@@ -31,7 +31,8 @@ class Watchdog:
     Attributes
     ----------
     reason
-        None, or why the tree was killed: ``memory``, ``cpu``, ``cell cpu`` or ``files``.
+        None, or why the tree was killed: ``memory``, ``cpu``, ``cell cpu``, ``files`` or
+        ``sockets``.
     cpu_used_s
         CPU time of all processes that it has seen, in seconds.
     """
@@ -86,8 +87,11 @@ class Watchdog:
                 self.reason = "cpu"
             elif self.cpu_used_s - self._cell_began_s > limits.cell_cpu_s:
                 self.reason = "cell cpu"
-            elif files_in(self._own_folders, processes[1:]) > limits.files:
-                self.reason = "files"
+            elif self._own_folders:  # a wall: the network and these folders are theirs alone
+                if files_in(self._own_folders, processes[1:]) > limits.files:
+                    self.reason = "files"
+                elif sockets_of(processes[1:]) > limits.sockets:
+                    self.reason = "sockets"
             if self.reason:
                 self._tree.kill()
                 return
