@@ -27,6 +27,7 @@ LAYERS = """
     sandboxes
     supply
     troubles
+    notebookrun
     runner evidence feedback submissions replay
     pytest_plugin
     checking
@@ -37,24 +38,25 @@ LAYERS = """
     cluster_connection cluster_work
     cluster
     verify doctor
+    gradebook_rows
     gradebook
     collect exporters records
     grading
     regrading
-    nbgrader_plugins report
+    nbgrader_plugins report oneline
     cli
 """
 ORDER = {
     word: number for number, line in enumerate(LAYERS.strip().splitlines()) for word in line.split()
 }
 ONLY = {
-    "nbgrader.api": {"gradebook"},
+    "nbgrader.api": {"gradebook", "gradebook_rows"},
     "pyseccomp": {"seccomp"},
     "bleach": {"safehtml"},
     "psutil": {"processes"},
     "rich": {"report"},
     "distributed": {"cluster", "cluster_connection", "cluster_work"},
-    "click": {"cli"},
+    "click": {"cli", "oneline"},
 }
 # Imported inside a function: where one layer hands over to another at run time.
 LATE = {("pytest_plugin", "checking"), ("checkprocess", "checking")}

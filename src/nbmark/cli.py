@@ -1,7 +1,7 @@
 """The command ``nbmark``: each command is a few lines over a function of the same name.
 
 Results go to standard output, the log to standard error. Exit status: 0 all well, 1 something was
-not graded or not as expected, 2 the command asked for something that does not exist.
+not graded or not as expected, 2 the command asked for what does not exist, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import gc
 import json
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -20,7 +19,7 @@ import click
 
 from nbmark._version import __version__
 from nbmark.errors import AssignmentError, InfrastructureError, NbmarkError, UsageError
-from nbmark.safetext import one_line
+from nbmark.oneline import OneLineErrors, complain, gist
 
 if TYPE_CHECKING:
     from nbmark.checkpool import CheckPool
@@ -55,29 +54,6 @@ CLUSTER = (
     click.option("--patience", type=click.FloatRange(0), default=60.0, metavar="SECONDS",
                  show_default=True, help="How long the cluster may be without any worker."),
 )  # fmt: skip
-
-
-class OneLineErrors(click.Group):
-    """Says what is wrong in one line each, and shows no traceback unless asked for."""
-
-    def invoke(self, context: click.Context) -> Any:
-        try:
-            return super().invoke(context)
-        except NbmarkError as error:
-            _complain(error)
-            sys.exit(2 if isinstance(error, UsageError) else 1)
-        except OSError as error:  # a full disk, a folder that may not be written
-            click.echo(f"nbmark: {error}; what is written is complete", err=True)
-            sys.exit(1)
-        except KeyboardInterrupt:
-            click.echo("nbmark: stopped; what is written is complete, run it again for the rest",
-                       err=True)  # fmt: skip
-            sys.exit(130)
-        except (click.ClickException, click.Abort, click.exceptions.Exit):
-            raise  # click's own ways to end
-        except Exception as error:
-            _confess(error)
-            sys.exit(1)
 
 
 def on_a_cluster(command: Callable[..., None]) -> Callable[..., None]:
@@ -133,7 +109,7 @@ def grade(
         except AssignmentError as error:
             if not everything:
                 raise
-            _complain(error)  # the other assignments are graded all the same
+            complain(error)  # the other assignments are graded all the same
             well = False
             continue
         except BaseException:
@@ -304,27 +280,8 @@ def _registrar(root: Path) -> Registrar:
         raise
     except Exception as error:  # the configuration is a program: it may fail in any way
         raise AssignmentError(
-            f"nbgrader_config.py cannot be used: {_gist(error)}; mend it in {root.resolve()}"
+            f"nbgrader_config.py cannot be used: {gist(error)}; mend it in {root.resolve()}"
         ) from error
-
-
-def _confess(error: Exception) -> None:
-    """A fault of our own program, as one line."""
-    if os.environ.get("NBMARK_TRACEBACK"):
-        traceback.print_exception(error)
-    click.echo(f"nbmark: internal error, {_gist(error)}; please report it "
-               "(NBMARK_TRACEBACK=1 shows where)", err=True)  # fmt: skip
-
-
-def _gist(error: Exception) -> str:
-    """Type and first line of an error."""
-    first = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {one_line(first, 300)}" if first else type(error).__name__
-
-
-def _complain(error: NbmarkError) -> None:
-    for line in str(error).splitlines():
-        click.echo(f"nbmark: {line}", err=True)
 
 
 def _asked_for(root: Path, assignment: str | None, everything: bool) -> list[Assignment]:

@@ -1,4 +1,4 @@
-"""nbgrader's gradebook and folders: the only module that touches them.
+"""nbgrader's gradebook and the folders of a course: the only module that opens the gradebook.
 
 One submission's scores land in one transaction, so a grading that is killed leaves either all of
 them or none.
@@ -20,24 +20,23 @@ from traitlets.config.loader import PyFileConfigLoader
 
 from nbmark.course import Assignment
 from nbmark.errors import AssignmentError, InfrastructureError, UsageError
+from nbmark.gradebook_rows import (
+    add_missing_rows,
+    found_or_new,
+    grades_of,
+    refuse_lost,
+    write_again,
+    write_grades,
+)
 from nbmark.models import Graded
 from nbmark.scoring import CellScore
 from nbmark.slim_nbgrader import slim
 
 with slim():
-    from nbgrader.api import (
-        Comment,
-        Grade,
-        Gradebook,
-        MissingEntry,
-        Student,
-        SubmittedAssignment,
-        SubmittedNotebook,
-    )
+    from nbgrader.api import Gradebook, MissingEntry, SubmittedAssignment, SubmittedNotebook
     from nbgrader.coursedir import CourseDirectory
     from nbgrader.utils import parse_utc
 
-NO_RESPONSE = "No response."
 DATABASE_ERRORS = (SQLAlchemyError, sqlite3.Error)
 
 
@@ -158,13 +157,13 @@ class Registrar:
     ) -> None:
         """Write one submission's scores, all or nothing; marks given by hand stay."""
         with self._writing(graded.student) as gradebook:
-            submission = _found_or_new(gradebook, graded)
-            _add_missing_rows(gradebook, submission)
+            submission = found_or_new(gradebook, graded)
+            add_missing_rows(gradebook, submission)
             if submitted_at is not None:
                 submission.timestamp = submitted_at
-            _refuse_lost(submission, scores)
+            refuse_lost(submission, scores)
             for notebook in submission.notebooks:
-                _write_grades(notebook, graded, scores)
+                write_grades(notebook, graded, scores)
                 notebook.late_submission_penalty = None
             if submission.total_seconds_late > 0:
                 gradebook.db.flush()
@@ -182,11 +181,11 @@ class Registrar:
         """
         with self._writing(graded.student) as gradebook:
             submission = gradebook.find_submission(graded.assignment, graded.student)
-            _add_missing_rows(gradebook, submission)
-            _refuse_lost(submission, scores)
-            for grade in _grades(submission):
+            add_missing_rows(gradebook, submission)
+            refuse_lost(submission, scores)
+            for grade in grades_of(submission):
                 if grade.name in scores:
-                    _write_again(grade, scores[grade.name], before.get(grade.name))
+                    write_again(grade, scores[grade.name], before.get(grade.name))
 
     @contextlib.contextmanager
     def _writing(self, student: str) -> Iterator[Gradebook]:
@@ -266,96 +265,3 @@ def parse_timestamp(text: str) -> datetime.datetime | None:
     except (ValueError, OverflowError, TypeError):
         return None
     return found
-
-
-def _found_or_new(gradebook: Gradebook, graded: Graded) -> SubmittedAssignment:
-    """The submission's row; a new one is added but not committed.
-
-    nbgrader's own `add_submission` commits at once, and a kill after it would export zeros.
-    """
-    try:
-        return gradebook.find_submission(graded.assignment, graded.student)
-    except MissingEntry:
-        assignment = gradebook.find_assignment(graded.assignment)
-    try:
-        student = gradebook.find_student(graded.student)
-    except MissingEntry:
-        student = Student(id=graded.student)
-        gradebook.db.add(student)
-    with gradebook.db.no_autoflush:
-        submission = SubmittedAssignment(assignment=assignment, student=student)
-        gradebook.db.add(submission)
-    return submission
-
-
-def _add_missing_rows(gradebook: Gradebook, submission: SubmittedAssignment) -> None:
-    """A row for every notebook and cell: the assignment may have grown since the submission."""
-    with gradebook.db.no_autoflush:
-        rows = {row.notebook: row for row in submission.notebooks}
-        for notebook in submission.assignment.notebooks:
-            row = rows.get(notebook) or SubmittedNotebook(notebook=notebook, assignment=submission)
-            gradebook.db.add(row)
-            for kind, there, cells in (
-                (Grade, row.grades, [*notebook.grade_cells, *notebook.task_cells]),
-                (Comment, row.comments, [*notebook.solution_cells, *notebook.task_cells]),
-            ):
-                known = {one.cell_id for one in there}
-                gradebook.db.add_all(
-                    [kind(cell_id=cell.id, cell=cell, notebook=row)
-                     for cell in cells if cell.id not in known]
-                )  # fmt: skip
-    gradebook.db.flush()
-
-
-def _grades(submission: SubmittedAssignment) -> list[Grade]:
-    return [grade for notebook in submission.notebooks for grade in notebook.grades]
-
-
-def _refuse_lost(submission: SubmittedAssignment, scores: Mapping[str, CellScore]) -> None:
-    """Raise `InfrastructureError` if a score has no row: what is told as graded is stored."""
-    lost = sorted(scores.keys() - {grade.name for grade in _grades(submission)})
-    if lost:
-        raise InfrastructureError(
-            f"it has no grade cell '{lost[0]}' in '{submission.name}'; "
-            f"run 'nbgrader generate_assignment {submission.name} --force'"
-        )
-
-
-def _write_again(grade: Grade, score: CellScore, before: CellScore | None) -> None:
-    looked = before is not None and before.needs_look
-    if grade.auto_score != score.earned or (score.needs_look and not looked):
-        grade.needs_manual_grade = score.needs_look or grade.manual_score is not None
-    elif looked and not score.needs_look and grade.manual_score is None:
-        grade.needs_manual_grade = False  # the check that broke does not break any more
-    grade.auto_score = score.earned
-
-
-def _write_grades(
-    notebook: SubmittedNotebook, graded: Graded, scores: Mapping[str, CellScore]
-) -> None:
-    cells = {
-        str(cell.nbgrader.get("grade_id")): cell for cell in graded.notebooks.get(notebook.name, [])
-    }
-    released = {cell.name: cell.source for cell in notebook.notebook.source_cells}
-    tasks = {cell.name for cell in notebook.notebook.task_cells}
-    silent = {
-        name for name, cell in cells.items()
-        if name not in tasks and not cell.doubt
-        and (cell.restored or cell.source == released.get(name))
-    }  # fmt: skip
-    for grade in notebook.grades:
-        if grade.name in tasks:
-            continue
-        score = scores.get(grade.name)
-        if score is not None:
-            grade.auto_score = score.earned
-        else:
-            grade.auto_score = 0.0 if grade.name in silent else None
-        grade.needs_manual_grade = (
-            grade.manual_score is not None or grade.auto_score is None
-            or notebook.name in graded.unreadable
-            or (score is not None and score.needs_look)
-            or (grade.name in cells and bool(cells[grade.name].doubt))
-        )  # fmt: skip
-    for comment in notebook.comments:
-        comment.auto_comment = NO_RESPONSE if comment.name in silent else None

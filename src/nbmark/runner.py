@@ -1,29 +1,19 @@
 """Runs one submission's notebooks, a cell at a time, only as far as somebody asks.
 
 Checks pull: `Run.advance_to` runs a notebook up to a grade cell, then `Run.ask` puts questions to
-the state as it is right after that cell. What was earned before a kernel died stays earned, and a
-fresh one goes on without the cell that ended it.
+the state as it is right after that cell.
 """
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from nbmark import troubles
 from nbmark.budget import Budget
 from nbmark.errors import CheckFailed
 from nbmark.limits import Limits
 from nbmark.models import Asked, Reached, RunCell, Surroundings
+from nbmark.notebookrun import NotebookRun, OpenSession
 from nbmark.notebooks import Cell
-from nbmark.outputs import clean
-from nbmark.sandboxes.session import CellRun, Session
-
-OpenSession = Callable[[], Session]
-
-# A notebook whose process ends is run again without the culprit: at most so often.
-MAX_FRESH_PROCESSES = 3
 
 
 class Run:
@@ -118,184 +108,3 @@ class Run:
     def close(self) -> None:
         for run in self._runs.values():
             run.close()
-
-
-class NotebookRun:
-    """One notebook; its cells run in order and once.
-
-    Where a cell ends the process, a fresh one runs the cells before it again, and those after it.
-    """
-
-    def __init__(
-        self, cells: Sequence[Cell], limits: Limits, budget: Budget, open_session: OpenSession,
-        surroundings: Surroundings, spent_s: dict[str, float],
-    ) -> None:  # fmt: skip
-        self.cells = list(cells)
-        self._spent_s = spent_s
-        self._limits = limits
-        self._budget = budget
-        self._open_session = open_session
-        self._surroundings = surroundings
-        self._next = 0
-        self._runs: dict[int, CellRun] = {}
-        self._notes: dict[int, str] = {}  # what befell a cell
-        self._left_out: set[int] = set()  # cells that ended their process
-        self._lost = ""  # why nothing runs any more
-        self._fresh_processes = 0
-        self._session: Session | None = None
-
-    def advance_to(self, grade_id: str) -> None:
-        """Run up to and including a grade cell.
-
-        Raises
-        ------
-        CheckFailed
-            If it was left out or not run, took too long, or ended in an error.
-        """
-        target = next(i for i, cell in enumerate(self.cells) if cell.grade_id == grade_id)
-        self._run_until(target)
-        run = self._runs[target]
-        if target in self._left_out or run.status == "not run":
-            raise CheckFailed(self._notes[target])
-        if run.status == "timeout":
-            raise CheckFailed(troubles.too_long(self._place(target), self._limits))
-        if run.status == "error":
-            said = f"The visible test of this task failed: {troubles.said(run)}"
-            raise CheckFailed(self._trouble_of_task(target) or said)
-
-    def ask(self, question: str) -> str:
-        """The answer to a question in the state after the last cell that has run, as JSON text.
-
-        Raises
-        ------
-        CheckFailed
-            If nothing runs any more, it came too late, or the process ended over it.
-        """
-        if self._lost or self._session is None:
-            raise CheckFailed(self._lost)
-        with self._clocked("questions"):
-            answer = self._session.ask(question, self._budget.output_bytes)
-        if answer is None:
-            where = f"Working out your answer to {self._place(self._next - 1)}"
-            self._notes[self._next - 1] = self._replace_session(where, self._next)
-            raise CheckFailed(self._notes[self._next - 1])
-        if not answer:
-            limit = self._limits.question_timeout_s
-            raise CheckFailed(f"Working out your answer took longer than {limit:g} seconds.")
-        self._budget.spend_output(len(answer))
-        return answer
-
-    def last_trouble(self) -> str:
-        """What went wrong last, empty if nothing did."""
-        for index in sorted(self._runs, reverse=True):
-            run = self._runs[index]
-            if index in self._notes:
-                return self._notes[index]
-            if run.status == "error":
-                return f"{self._place(index)} ended in an error: {troubles.said(run)}"
-        return ""
-
-    def _trouble_of_task(self, target: int) -> str:
-        """What befell a cell between the last grade cell and this one."""
-        for index in range(target - 1, -1, -1):
-            if index in self._notes or self.cells[index].is_grade:
-                return self._notes.get(index, "")
-        return ""
-
-    def end(self) -> None:
-        """Run what is left; no question can be asked afterwards."""
-        self._run_until(len(self.cells) - 1)
-        self.close()
-
-    def finish(self) -> list[RunCell]:
-        """Run what is left; every cell with what it showed."""
-        self.end()
-        return [self._written(index, cell) for index, cell in enumerate(self.cells)]
-
-    def close(self) -> None:
-        if self._session is not None:
-            self._budget.spend_cpu(self._session.cpu_used_s)
-            self._session.close()
-            self._session = None
-
-    def _run_until(self, target: int) -> None:
-        if self.cells and self._next == 0 and not self._begin_session():
-            self._lost = troubles.nothing_left(self._limits)
-        while self._next <= target:
-            cell, index = self.cells[self._next], self._next
-            if cell.kind == "code":
-                self._runs[index] = run = self._run_cell(index, self._budget.output_bytes)
-                self._budget.spend_output(run.size_bytes)
-                if run.status == "not run":
-                    self._notes[index] = self._lost
-                elif self._has_ended():
-                    self._leave_out(index)
-                elif run.status == "timeout":
-                    self._notes[index] = troubles.too_long(self._place(index), self._limits)
-                elif hit := troubles.refused(self._place(index), run, self._limits):
-                    self._notes[index] = hit
-            self._next += 1
-
-    def _run_cell(self, index: int, max_bytes: int) -> CellRun:
-        if self._lost or self._session is None:
-            return CellRun("not run")
-        code, timeout_s = self.cells[index].source, self._limits.cell_timeout_s
-        with self._clocked("cells"):
-            return self._session.run_cell(code, timeout_s, max_bytes)
-
-    def _begin_session(self) -> bool:
-        """Open a session if the budget allows one more process; whether it does."""
-        allowed = self._budget.begin()
-        if allowed is None:
-            return False
-        with self._clocked("start"):
-            self._session = self._open_session()
-            self._session.allow(*allowed)
-            self._session.furnish(
-                self._surroundings.files, {"JUPYTERHUB_USER": self._surroundings.student}
-            )
-        return True
-
-    def _has_ended(self) -> bool:
-        return self._session is not None and self._session.ended is not None
-
-    def _leave_out(self, culprit: int) -> None:
-        self._left_out.add(culprit)
-        self._notes[culprit] = self._replace_session(self._place(culprit), culprit)
-
-    def _replace_session(self, where: str, before: int) -> str:
-        """Bring a fresh process into the state before a cell, if there may be one; what to say."""
-        reason = self._session.ended if self._session else None
-        self.close()
-        self._fresh_processes += 1
-        if self._fresh_processes > MAX_FRESH_PROCESSES or not self._begin_session():
-            self._lost = troubles.ended(where, reason, self._limits, went_on=False)
-            return self._lost
-        for index in sorted(self._runs.keys() - self._left_out):
-            if index < before and not self._lost:
-                self._run_cell(index, 0)  # it has shown already what it shows
-                if self._has_ended():  # this time
-                    self._leave_out(index)
-        return troubles.ended(where, reason, self._limits, went_on=not self._lost)
-
-    @contextlib.contextmanager
-    def _clocked(self, what: str) -> Iterator[None]:
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self._spent_s[what] += time.monotonic() - began
-
-    def _place(self, index: int) -> str:
-        return troubles.place(self.cells, index)
-
-    def _written(self, index: int, cell: Cell) -> RunCell:
-        run = self._runs.get(index)
-        return RunCell(
-            kind=cell.kind, source=cell.source, nbgrader=dict(cell.nbgrader),
-            attachments={name: dict(one) for name, one in cell.attachments.items()},
-            restored=cell.restored, status=run.status if run else "",
-            outputs=clean(run.outputs, truncated=run.truncated) if run else [],
-            execution_count=run.execution_count if run else None,
-            note=self._notes.get(index, ""), doubt=cell.doubt,
-        )  # fmt: skip
