@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -197,11 +198,12 @@ def test_a_class_is_graded_though_its_server_is_killed(toy_course):
 
 def _servers(pid: int) -> list[psutil.Process]:
     """The processes of a grading's fork server, the server first."""
-    return [
-        one
-        for one in psutil.Process(pid).children(recursive=True)
-        if "server" in one.cmdline()[-1:] and "/opt/python/bin/python" in one.cmdline()[:1]
-    ]
+    found = []
+    for one in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+            if (one.cmdline()[:1], one.cmdline()[-1:]) == (["/opt/python/bin/python"], ["server"]):
+                found.append(one)
+    return found
 
 
 def test_a_server_that_was_killed_is_replaced():
