@@ -4,7 +4,7 @@
   x SubmissionError       the student's work: it is graded, and the feedback says what happened
     - CheckFailed         a check found a wrong answer; carries the sentence for the student
   x AssignmentError       the instructor's material: nobody is graded until it is mended
-    - UsageError          the command asked for something that does not exist
+    - UsageError          the command asked for something that does not exist, or does not fit
   x InfrastructureError   ours: no grade is written, the submission stays due
     - SandboxUnavailable  no wall can be built on this machine
     - ServerLost          the fork server ended under a submission, which is run again
@@ -47,7 +47,7 @@ class AssignmentError(NbmarkError):
 
 
 class UsageError(AssignmentError):
-    """A name on the command line that does not exist, with the nearest one that does."""
+    """A name that does not exist, with the nearest one that does, or options that do not fit."""
 
 
 class InfrastructureError(NbmarkError):

@@ -63,7 +63,7 @@ class Submission:
     notebooks
         Notebook name → bytes of its file, None if it is not there.
     digest
-        SHA-256 of the files, hexadecimal.
+        SHA-256 of the notebooks and the time of handing in, hexadecimal.
     seed
         Decides the hidden inputs; secret.
     refused
