@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,7 +88,10 @@ def add_notebook(course: Path) -> None:
         checks.write('\n\n@check("b", points=5, title="b is five")\ndef test_b(student):\n'
                      '    assert student.number("b") == approx(5)\n')  # fmt: skip
     (graders / "wrong" / "six.toml").write_text(WRONG)
-    done = run(course, "nbgrader", "generate_assignment", "toy", "--notebook=extra", "--force")
+    refused = run(course, "nbmark", "grade", "toy")
+    assert refused.returncode == 1
+    remedy = re.search("run 'nbgrader (.*)'$", refused.stderr.strip())[1]
+    done = run(course, "nbgrader", *remedy.split())
     assert done.returncode == 0, done.stderr
 
 

@@ -96,13 +96,13 @@ class Registrar:
 
     def refuse_strangers(self, assignment: Assignment) -> None:
         """Raise `AssignmentError` unless the gradebook knows the assignment as `source/` has it."""
-        remedy = f"run 'nbgrader generate_assignment {assignment.name} --force'"
+        command = f"nbgrader generate_assignment {assignment.name}"
         with self._open() as gradebook:
             try:
                 found = gradebook.find_assignment(assignment.name)
             except MissingEntry:
                 raise AssignmentError(
-                    f"the gradebook does not know '{assignment.name}'; {remedy}"
+                    f"the gradebook does not know '{assignment.name}'; run '{command} --force'"
                 ) from None
             known = {
                 (notebook.name, cell.name, float(cell.max_score))
@@ -116,10 +116,12 @@ class Registrar:
             if cell.is_grade
         }
         if known != wanted:
-            cell = sorted(known ^ wanted)[0]
+            notebook, cell, points = sorted(known ^ wanted)[0]
+            # A single notebook may be added even where somebody has handed in.
+            only = f" --notebook={notebook}" if notebook in assignment.notebooks else ""
             raise AssignmentError(
                 f"the gradebook and source/{assignment.name} differ, for instance in the cell "
-                f"'{cell[1]}' of {cell[2]:g} points; {remedy}"
+                f"'{cell}' of {points:g} points; run '{command}{only} --force'"
             )
 
     def handed_in(self, assignment: str) -> set[str]:
