@@ -118,6 +118,7 @@ class NotebookRun:
         return [self._written(index, cell) for index, cell in enumerate(self.cells)]
 
     def close(self) -> None:
+        """End the session if there is one; may be called twice."""
         if self._session is not None:
             self._budget.spend_cpu(self._session.cpu_used_s)
             self._session.close()
