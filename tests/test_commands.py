@@ -47,7 +47,10 @@ def test_a_gradebook_that_knows_another_source_is_refused(toy_course):
     source.write_text(source.read_text().replace('"points": 3', '"points": 4'))
     done = run(toy_course, "nbmark", "grade", "toy")
     assert done.returncode == 1
-    assert "run 'nbgrader generate_assignment toy --force'" in done.stderr
+    remedy = "nbgrader generate_assignment toy --notebook=toy --force"
+    assert f"the cell 'a' of 3 points; run '{remedy}'" in done.stderr
+    assert run(toy_course, *remedy.split()).returncode == 0
+    assert "nothing to grade" in run(toy_course, "nbmark", "grade", "toy").stdout
 
 
 def test_outside_a_course_one_line_says_so(tmp_path):
