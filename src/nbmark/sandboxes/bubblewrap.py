@@ -114,6 +114,8 @@ def _wall(bwrap: str, limits: Limits, fonts_fd: int) -> list[str]:
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
         "TF_CPP_MIN_LOG_LEVEL": "2",
+        # Its kernels sum in an order that depends on the processor, and cost each child 60 ms.
+        "TF_ENABLE_ONEDNN_OPTS": "0",
     }  # fmt: skip
     arguments = [
         bwrap, "--unshare-all", "--unshare-user", "--die-with-parent", "--as-pid-1",
