@@ -10,6 +10,7 @@ import contextlib
 import json
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -26,16 +27,19 @@ def two_workers(folder: Path) -> Iterator[str]:
     place = folder / "scheduler.json"
     with contextlib.ExitStack() as stack:
 
-        def dask(*words: str) -> None:
+        def dask(*words: str) -> subprocess.Popen[bytes]:
             process = subprocess.Popen(
                 [BIN / "dask", *words, *ONLY_HERE], cwd=folder, stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )  # fmt: skip
             stack.callback(process.wait)
             stack.callback(process.terminate)
+            return process
 
-        dask("scheduler", "--port", "0", "--scheduler-file", str(place))
+        scheduler = dask("scheduler", "--port", "0", "--scheduler-file", str(place))
         while not place.exists():
+            if scheduler.poll() is not None:
+                sys.exit("bench: 'dask scheduler' does not start")
             time.sleep(0.1)
         address = json.loads(place.read_text())["address"]
         dask("worker", address, "--nworkers", "2", "--nthreads", "1",

@@ -3,7 +3,8 @@
 Twenty submissions of `mse` are graded for real. Then a thousand students hand in copies of these,
 and workers that do nothing give each its result at once, so that what is left is the coordinator:
 reading submissions, evidence, feedback, and nbgrader's gradebook. The stored submissions are then
-judged anew by ``nbmark regrade``, as they are and after a check was changed.
+judged anew by ``nbmark regrade``, as they are and after a check was changed. Beside the time of
+each command stands the memory of its own process, which should hardly grow with the class.
 
 ``python bench/records.py [--students 1000]``
 """
@@ -12,8 +13,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,7 +23,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
-from classes import command, hand_in, make_course, our_config
+from classes import BIN, command, hand_in, make_course, our_config
 
 from nbmark import evidence
 from nbmark.course import Course
@@ -78,27 +80,43 @@ def main() -> None:
         settings = Settings(force=True)
         rows = grade(assignment, registrar, Instant(results), None, settings, Watcher())
         _report("grade, work that takes no time", len(rows), time.monotonic() - began)
-        began = time.monotonic()
-        command(folder, "nbmark", "grade", ASSIGNMENT)
-        _report("grade, nobody is due", students, time.monotonic() - began)
-        _regrade(folder, "regrade, nothing changed")
+        del rows
+        _measured(folder, "grade, nobody is due", students, "grade", ASSIGNMENT)
+        _measured(folder, "regrade, nothing changed", students, "regrade", ASSIGNMENT)
         checks = folder / "graders" / ASSIGNMENT / f"test_{ASSIGNMENT}.py"
         checks.write_text(checks.read_text() + "\n# Judged anew.\n")
         began = time.monotonic()
         command(folder, "nbmark", "verify", ASSIGNMENT)
         print(f"verify, once after a change: {time.monotonic() - began:.1f} s")
-        _regrade(folder, "regrade, checks changed")
-        _regrade(folder, "regrade --apply", "--apply")
+        _measured(folder, "regrade, checks changed", students, "regrade", ASSIGNMENT)
+        _measured(folder, "regrade --apply", students, "regrade", ASSIGNMENT, "--apply")
 
 
-def _regrade(folder: Path, what: str, *options: str) -> None:
-    began = time.monotonic()
-    found = json.loads(command(folder, "nbmark", "regrade", ASSIGNMENT, "--json", *options))
-    _report(what, found["judged"], time.monotonic() - began)
+def _measured(folder: Path, what: str, number: int, *words: str) -> None:
+    """Run a command that must succeed; its time, and the memory of its own process."""
+    began, peak_kib = time.monotonic(), 0
+    with subprocess.Popen(
+        [BIN / "nbmark", *words, "--json"], cwd=folder,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ) as running:  # fmt: skip
+        while running.poll() is None:
+            peak_kib = max(peak_kib, _peak_kib(running.pid))
+            time.sleep(0.02)
+    if running.returncode:
+        sys.exit(f"bench: nbmark {' '.join(words)} failed")
+    _report(what, number, time.monotonic() - began, f", {peak_kib >> 10} MiB")
 
 
-def _report(what: str, number: int, seconds: float) -> None:
-    print(f"{what}: {number} in {seconds:.1f} s, {number / seconds:.0f} a second", flush=True)
+def _peak_kib(pid: int) -> int:
+    """The most resident memory that a process has had since it began, 0 if it has ended."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status") as lines:
+        return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)
+    return 0
+
+
+def _report(what: str, number: int, seconds: float, more: str = "") -> None:
+    rate = number / seconds
+    print(f"{what}: {number} in {seconds:.1f} s, {rate:.0f} a second{more}", flush=True)
 
 
 if __name__ == "__main__":

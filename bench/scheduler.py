@@ -120,6 +120,8 @@ def measure(number: int, arguments: argparse.Namespace) -> dict[str, float]:
         )]  # fmt: skip
         try:
             while not where.exists():
+                if processes[0].poll() is not None:
+                    sys.exit("bench: 'dask scheduler' does not start")
                 time.sleep(0.1)
             address = json.loads(where.read_text())["address"]
             began = time.monotonic()

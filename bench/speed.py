@@ -33,14 +33,25 @@ WORKERS = 2
 SAMPLE_S = 0.1
 
 
-def seconds_of(folder: Path, program: str, *arguments: str) -> float:
-    """Wall time of a command that must succeed."""
+def graded_in(folder: Path, *arguments: str) -> tuple[float, float]:
+    """Seconds of ``nbmark``, whole; and of a worker for a submission once the work is under way.
+
+    The second figure holds everything that somebody waits for, this command's own share of the
+    processors too. It is the time from when each worker has ended one until all have ended.
+    """
     began = time.monotonic()
-    command(folder, program, *arguments)
-    return time.monotonic() - began
+    with subprocess.Popen(
+        [BIN / "nbmark", *arguments], cwd=folder, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    ) as running:  # fmt: skip
+        told = [time.monotonic() for line in running.stderr or () if " s left: " in line]
+    whole_s = time.monotonic() - began
+    if running.returncode:
+        sys.exit(f"bench: nbmark {' '.join(arguments)} failed; run it in {folder}")
+    return whole_s, WORKERS * (told[-1] - told[WORKERS - 1]) / (len(told) - WORKERS)
 
 
-def seconds_whatever_comes(folder: Path, program: str, *arguments: str) -> float:
+def seconds_of(folder: Path, program: str, *arguments: str) -> float:
     """Wall time of a command that may fail: stock nbgrader does where a notebook crashes."""
     began = time.monotonic()
     subprocess.run([BIN / program, *arguments], cwd=folder, check=False, capture_output=True)
@@ -115,25 +126,26 @@ def measure(kind: str, rounds: int, students: int) -> dict[str, Any]:
             hand_in(course, assignment, students, mixed=bool(how))
         grade = ("grade", assignment, "--force", "--workers", str(WORKERS))
         command(ours, "nbmark", *grade)  # tries the assignment on its own answers, once
-        stock_s = seconds_whatever_comes if how else seconds_of
         times: dict[str, list[float]] = {"stock": [], "nbmark": []}
-        rows, own, alone = [], [], []
+        rows, own, alone, steady = [], [], [], []
         for _ in range(rounds):
-            times["nbmark"].append(seconds_of(ours, "nbmark", *grade))
+            whole_s, each_s = graded_in(ours, *grade)
+            times["nbmark"].append(whole_s)
+            steady.append(each_s)
             rows.append(graded_rows(ours, assignment))
             if not how:
                 own.append(own_seconds(ours, assignment, WORKERS))
                 alone.append(own_seconds(ours, assignment, 1))
-            times["stock"].append(stock_s(stock, "nbgrader", "autograde", assignment, "--force"))
+            times["stock"].append(seconds_of(stock, "nbgrader", "autograde", assignment, "--force"))
         memory = [] if how else [peak_mib(ours, assignment, one) for one in (1, 2, 3)]
     return {"class": kind, "assignment": assignment, "students": students, "rounds": rounds,
             "seconds": times, "memory_mib": memory,
-            **_summary(times, rows, own, alone)}  # fmt: skip
+            **_summary(times, rows, own, alone, steady)}  # fmt: skip
 
 
 def _summary(
     times: Mapping[str, list[float]], rows: list[list[dict[str, Any]]],
-    own: list[dict[str, float]], alone: list[dict[str, float]],
+    own: list[dict[str, float]], alone: list[dict[str, float]], steady: list[float],
 ) -> dict[str, Any]:  # fmt: skip
     """Of all rounds: medians, and where the time of a submission went."""
     middle = {what: statistics.median(found) for what, found in times.items()}
@@ -142,7 +154,7 @@ def _summary(
         what: sum(row["spent_s"][what] for row in every) / sum(row["seconds"] for row in every)
         for what in ("start", "cells", "questions")
     }
-    stages["checks and feedback"] = 1 - sum(stages.values())
+    stages["checks"] = 1 - sum(stages.values())
     return {
         "median_s": middle,
         "ratio": middle["stock"] / middle["nbmark"],
@@ -151,6 +163,7 @@ def _summary(
         "own_alone_s": _total(alone),
         "added_s": _added(rows, own),
         "added_to_alone_s": _added(rows, alone),
+        "added_all_told_s": _all_told(steady, own),
         "stages": stages,
     }
 
@@ -159,6 +172,13 @@ def _added(rows: list[list[dict[str, Any]]], own: list[dict[str, float]]) -> flo
     """Seconds of a submission beyond its own compute, the median of all; None if not measured."""
     added = [row["seconds"] - mine[row["student"]]
              for found, mine in zip(rows, own, strict=False) for row in found]  # fmt: skip
+    return statistics.median(added) if added else None
+
+
+def _all_told(steady: list[float], own: list[dict[str, float]]) -> float | None:
+    """What a worker spends on a submission beyond its own compute, the median of the rounds."""
+    added = [each_s - statistics.mean(mine.values())
+             for each_s, mine in zip(steady, own, strict=False)]  # fmt: skip
     return statistics.median(added) if added else None
 
 
@@ -172,6 +192,7 @@ def show(found: list[dict[str, Any]]) -> None:
     speed = Table("class", "assignment", "students", "stock", "a minute", "nbmark", "a minute",
                   "ratio", title="Whole commands, medians")  # fmt: skip
     work = Table("class", "own compute", "/ cores", "alone", "added", "to alone",
+                 "all told",
                  *(one for one in found[0]["stages"]), title="A submission")  # fmt: skip
     memory = Table("class", "one worker", "the second adds", "the third adds",
                    title="Proportional memory of all processes, peak")  # fmt: skip
@@ -185,7 +206,8 @@ def show(found: list[dict[str, Any]]) -> None:
                      f"{one['own_s'] / WORKERS:.2f} s" if one["own_s"] else "–",
                      f"{one['own_alone_s']:.2f} s" if one["own_alone_s"] else "–",
                      *("–" if added is None else f"{added:.3f} s"
-                       for added in (one["added_s"], one["added_to_alone_s"])),
+                       for added in (one["added_s"], one["added_to_alone_s"],
+                                     one["added_all_told_s"])),
                      *(f"{100 * share:.0f} %" for share in one["stages"].values()))  # fmt: skip
         if one["memory_mib"]:
             first, second, third = one["memory_mib"]

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,9 @@ class Dask:
         wait_until(where.exists)
         self.address = json.loads(where.read_text())["address"]
 
-    def dask(self, command: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+    def dask(
+        self, command: str, *arguments: str, before: Sequence[str] = (), **environment: str
+    ) -> subprocess.Popen[bytes]:
         files = []
         if self._tls is not None:
             files = ["--tls-ca-file", str(self._tls / "ca.pem"),
@@ -45,19 +47,19 @@ class Dask:
                      "--tls-key", str(self._tls / "own.key")]  # fmt: skip
         with (self.folder / f"{command}.log").open("ab") as log:
             process = subprocess.Popen(
-                [BIN / "dask", command, *arguments, *files, *ONLY_HERE], stdout=log, stderr=log,
+                [*before, BIN / "dask", command, *arguments, *files, *ONLY_HERE], stdout=log, stderr=log,
                 env={**self._environment, **environment}, start_new_session=True,
             )  # fmt: skip
         self.running.append(process)
         return process
 
     def workers(
-        self, number: int = 2, threads: int = 1, **environment: str
+        self, number: int = 2, threads: int = 1, before: Sequence[str] = (), **environment: str
     ) -> subprocess.Popen[bytes]:
-        """So many worker processes, and the nanny that restarts them."""
+        """So many worker processes, and the nanny that restarts them; `before` starts them."""
         process = self.dask(
             "worker", self.address, "--nworkers", str(number), "--nthreads", str(threads),
-            "--local-directory", str(self.folder / "local"), **environment,
+            "--local-directory", str(self.folder / "local"), before=before, **environment,
         )  # fmt: skip
         wait_until(lambda: len(list(self.folder.glob("local/*/worker-*.dirlock"))) >= number)
         return process

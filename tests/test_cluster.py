@@ -13,12 +13,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psutil
 import pytest
 
-from conftest import BIN, run
+from conftest import BIN, ROOT, run
 from dask_cluster import Dask, wait_until
 from helpers import HALF, RIGHT, dump, hand_in_toy
 from nbmark.cluster import Cluster
@@ -231,8 +232,9 @@ def test_a_cluster_without_workers_is_said_in_one_line(course, own_cluster):
     done = run(course, "nbmark", "grade", "toy", "--patience", "1", *own_cluster.options())
     assert done.returncode == 1
     assert complaints(done.stderr) == [
+        f"nbmark: no worker at {own_cluster.address}; waiting up to 1 s",
         f"nbmark: the cluster at {own_cluster.address} has had no worker for 1 s; start workers, "
-        "or wait longer with --patience"
+        "or wait longer with --patience",
     ]
 
 
@@ -269,6 +271,35 @@ def test_a_worker_without_a_wall_is_refused_by_name(course, own_cluster):
     assert re.search(r"the worker tcp://\S+ is unfit: bubblewrap is not installed", line)
 
 
+def test_a_worker_whose_machine_forbids_namespaces_is_refused_by_name(course, own_cluster):
+    own_cluster.workers(1, before=[sys.executable, str(ROOT / "tests" / "without_namespaces.py")])
+    hand_in_toy(course, "ada", RIGHT)
+    done = run(course, "nbmark", "grade", "toy", *own_cluster.options())
+    assert done.returncode == 1
+    (line,) = complaints(done.stderr)
+    assert re.search(r"the worker tcp://\S+ is unfit: the sandbox did not start \(", line)
+
+
+def test_workers_that_leave_before_the_first_task_are_not_waited_for_without_end(
+    course, own_cluster
+):
+    workers = own_cluster.workers(1)
+
+    class Unlucky(Cluster):
+        async def _examined(self, found):
+            fit = await super()._examined(found)
+            os.killpg(workers.pid, signal.SIGKILL)
+            return fit
+
+    connection = Connection(own_cluster.address, None, 1)
+    cluster = Unlucky(Course(course).assignment("toy"), "bubblewrap", connection)
+    with (
+        closing(cluster),
+        pytest.raises(InfrastructureError, match="has had no worker for 1 s"),
+    ):
+        cluster.start()
+
+
 def test_a_worker_that_would_be_reached_without_encryption_is_refused(course):
     connection = Connection("tcp://127.0.0.1:1", None, 1)
     cluster = Cluster(Course(course).assignment("toy"), "bubblewrap", connection)
@@ -295,6 +326,7 @@ def test_an_address_that_is_not_encrypted_is_refused_before_anything_is_sent(cou
         (["--scheduler", "tcp://127.0.0.1:1", "--workers", "2"], "--workers is for this machine"),
         (["--scheduler", "tls://h:1", "--tls-ca", "nbgrader_config.py"], "give all three"),
         (["--tls-ca", "nbgrader_config.py"], "go with --scheduler"),
+        (["--patience", "5"], "--patience is for the workers of a --scheduler"),
         (["--scheduler", "tcp://localhost"], "missing port number"),
     ],
     ids=lambda one: " ".join(one) if isinstance(one, list) else "",

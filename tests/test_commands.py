@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import classroom
-from conftest import ROOT, run
+from conftest import BIN, ROOT, run
 from helpers import HALF, RIGHT, dump, hand_in_toy
+from nbmark import report
 
 WRONG_NAMES = {
-    ("grade", "ty"): "no assignment 'ty' under source/ (found: toy). Did you mean 'toy'?",
-    ("verify", "../toy"): "no assignment '../toy' under source/ (found: toy)",
-    (
-        "grade",
-        "toy",
-        "--student",
-        "adda",
-    ): "no submission of 'toy' by student 'adda' under submitted/ (found: ada). Did you mean 'ada'?",
-    ("grade", "toy", "--sandbox", "jail"): "'jail' is not one of 'bubblewrap', 'none'",
+    "grade ty": "no assignment 'ty' under source/ (found: toy). Did you mean 'toy'?",
+    "verify ../toy": "no assignment '../toy' under source/ (found: toy)",
+    "grade toy --student adda": "no submission of 'toy' by student 'adda' under submitted/ "
+    "(found: ada). Did you mean 'ada'?",
+    "grade toy --sandbox jail": "'jail' is not one of 'bubblewrap', 'none'",
+    "grad toy": "no command 'grad' under nbmark (found: doctor, grade, regrade, verify). Did you "
+    "mean 'grade'?",
+    "--workers 2": "No such option '--workers' ('nbmark --help' tells what it takes)",
+    "grade toy --workers 0": "0 is not in the range 1<=x<=512 ('nbmark grade --help' tells what",
+    "grade toy --forc": "No such option '--forc'. Did you mean '--force'?",
+    "grade toy play": "unexpected extra argument (play)",
+    "grade toy --course nowhere": "'nowhere' does not exist",
+    "regrade": "name one assignment, or say --all (found: toy)",
 }
 
 
-@pytest.mark.parametrize("words", WRONG_NAMES, ids=" ".join)
+@pytest.mark.parametrize("words", WRONG_NAMES)
 def test_a_name_that_does_not_exist_gets_one_line_and_exit_status_2(toy_course, words):
     hand_in_toy(toy_course, "ada", RIGHT)
-    done = run(toy_course, "nbmark", *words)
+    done = run(toy_course, "nbmark", *words.split())
     assert done.returncode == 2, done.stderr
-    assert WRONG_NAMES[words] in done.stderr
-    assert "Traceback" not in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("nbmark: ")
+    assert WRONG_NAMES[words] in line
     assert dump(toy_course, "toy") == []
 
 
@@ -347,6 +358,44 @@ def test_a_folder_with_a_strange_name_is_not_up_to_date(toy_course):
         assert f"1 of {due}, 1 failed" in done.stderr
     assert "1 up to date, 1 not graded" in done.stdout
     assert "no student: the name of its folder under submitted/ cannot be" in done.stderr
+
+
+def test_a_log_tells_how_far_it_is_how_fast_and_for_how_long(toy_course):
+    for student in ("ada", "ben"):
+        hand_in_toy(toy_course, student, RIGHT)
+    lines = run(toy_course, "nbmark", "grade", "toy").stderr.splitlines()
+    assert lines[0] == "toy: 2 submissions to grade, 0 up to date"
+    for number, line in enumerate(lines[1:], start=1):
+        found = re.fullmatch(
+            rf"toy: {number} of 2, 0 failed, \d+ a minute, (\d+) s left: (ada|ben): 3 points", line
+        )
+        assert found, line
+    assert len(lines) == 3
+    assert found[1] == "0"
+
+
+def test_a_terminal_shows_the_same_in_one_line(toy_course):
+    hand_in_toy(toy_course, "ada", RIGHT)
+    ours, theirs = pty.openpty()
+    command = [BIN / "nbmark", "grade", "toy"]
+    with subprocess.Popen(command, cwd=toy_course, stdout=subprocess.DEVNULL, stderr=theirs):
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # so a terminal ends
+            while data := os.read(ours, 1 << 16):
+                shown += data
+    os.close(ours)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
+    assert re.search(r"toy .* 1/1 0 failed, \d+ a minute 0:00:00", text)
+    assert "submissions to grade" not in text
+
+
+def test_while_nobody_is_graded_yet_a_log_tells_what_is_going_on(monkeypatch, capsys):
+    monkeypatch.setattr(report, "LOOK_S", -1.0)
+    with contextlib.closing(report.Progress("toy")) as progress:
+        progress.looked(7, 1000)
+    said = capsys.readouterr().err
+    assert said == "toy: looked at 7 of 1000 submissions, whether they are due\n"
 
 
 def test_what_is_graded_before_trouble_of_ours_is_printed_as_json(two_assignments):

@@ -15,7 +15,9 @@ from traitlets.config import Config
 
 from conftest import ROOT, run
 from helpers import RIGHT, hand_in_toy
+from nbmark import evidence
 from nbmark.collect import SafeCollect
+from nbmark.course import Course
 from nbmark.exporters import GradesCsv
 
 COURSE_ID = "curve-fitting"
@@ -270,3 +272,6 @@ asyncio.run(press())
         [sys.executable, "-c", script], cwd=toy_course, capture_output=True, text=True, check=False
     )
     assert done.stdout.strip().endswith("True 3.0"), done.stdout + done.stderr
+    graded = evidence.load(Course(toy_course), "toy", "ada")
+    assert graded is not None
+    assert graded.sandbox == "bubblewrap, forked"

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from conftest import BIN
+from conftest import BIN, run
 from helpers import RIGHT, SMALL, ask, hand_in_toy, said
 from nbmark import sandboxes
 from nbmark.errors import ServerLost
@@ -123,14 +123,39 @@ def library_with_a_thread() -> Iterator[str]:
     path.unlink()
 
 
-def test_a_library_that_leaves_threads_behind_is_not_forked_and_that_is_said(
-    library_with_a_thread, capfd
+def test_a_library_that_leaves_threads_behind_is_not_forked_and_that_is_said_once(
+    library_with_a_thread, toy_course
 ):
-    with closing(Supply("bubblewrap", SMALL, [library_with_a_thread])) as supply:
-        with closing(supply.open()) as session:
-            assert said(session, "print(1)") == "1"
-        assert supply.wall == "bubblewrap"
-    assert "no fork server: 1 threads are alive after the imports" in capfd.readouterr().err
+    settings = toy_course / "graders" / "toy" / "assignment.toml"
+    settings.write_text(f'[fork_server]\nimports = ["{library_with_a_thread}"]\n')
+    assert run(toy_course, "nbmark", "verify", "toy").returncode == 0
+    for student in ("ada", "ben", "cleo", "dina"):
+        hand_in_toy(toy_course, student, RIGHT)
+    done = run(toy_course, "nbmark", "grade", "toy", "--workers", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["students"]
+    assert [(row["points"], row["sandbox"]) for row in rows] == [(3, "bubblewrap")] * 4
+    (line,) = [one for one in done.stderr.splitlines() if "no fork server" in one]
+    assert line.startswith(
+        "nbmark: toy: no fork server: threads that are alive after the imports: 1; "
+        "every submission starts a process of its own"
+    )
+
+
+@pytest.mark.parametrize(("text", "wall"), [
+    ("raise SystemExit(3)", "bubblewrap, forked"), ("import os; os._exit(3)", "bubblewrap"),
+])  # fmt: skip
+def test_a_library_that_ends_whoever_imports_it_stops_nobody_who_does_not(text, wall):
+    path = Path(sysconfig.get_path("purelib"), "nbmark_test_end.py")
+    path.write_text(text)
+    try:
+        with closing(Supply("bubblewrap", SMALL, [path.stem])) as supply:
+            with closing(supply.open()) as session:
+                assert said(session, "print(1)") == "1"
+            assert supply.wall == wall
+            assert bool(supply.not_forked_because) == (wall == "bubblewrap")
+    finally:
+        path.unlink()
 
 
 @pytest.fixture

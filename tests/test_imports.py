@@ -45,6 +45,9 @@ def test_an_assignment_may_name_more_modules_or_do_without(toy_course):
     for text, message in {
         "[fork_server]\nimport = []": "Did you mean 'imports'?",
         "[fork_server]\nimports = 3": "it takes a list of names of modules",
+        "[fork_server]\nimports = [3]": "it takes a list of names of modules",
+        "[fork_server]\nimports = ['import scipy']": "it takes a list of names of modules",
+        "[forkserver]\nuse = false": "Did you mean 'fork_server'?",
         "fork_server = 3": "must be a table",
     }.items():
         path.write_text(text)

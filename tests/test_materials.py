@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from nbmark import course
 from nbmark.course import Course
-from nbmark.errors import InfrastructureError
+from nbmark.errors import AssignmentError, InfrastructureError
 from nbmark.materials import NotHere, Shelf, packed, unpack
 
 
@@ -45,6 +46,30 @@ def test_equal_material_gives_equal_bytes_and_means_the_same_there(toy_course, t
     assert b"gradebook" not in gzip.decompress(first)
     assert not list(there.rglob("*.pyc"))
     assert not (there / ".nbmark").exists()
+
+
+def test_what_lies_in_graders_and_belongs_to_no_assignment_counts_for_all(toy_course, tmp_path):
+    before = Course(toy_course).assignment("toy").digest()
+    other = toy_course / "graders" / "other"
+    (toy_course / "source" / "other").mkdir()
+    other.mkdir()
+    (other / "test_other.py").write_text("")
+    assert Course(toy_course).assignment("toy").digest() == before
+    (toy_course / "graders" / "tables").mkdir()
+    (toy_course / "graders" / "tables" / "data.csv").write_text("1")
+    assignment = Course(toy_course).assignment("toy")
+    assert assignment.digest() != before
+    unpack(packed(assignment), tmp_path / "there")
+    assert (tmp_path / "there" / "graders" / "tables" / "data.csv").read_text() == "1"
+    assert not (tmp_path / "there" / "graders" / "other").exists()
+
+
+def test_files_that_no_sandbox_takes_are_refused_by_name(toy_course, monkeypatch):
+    (toy_course / "source" / "toy" / "data.csv").write_bytes(bytes(3 << 20))
+    assert len(Course(toy_course).assignment("toy").files["data.csv"]) == 3 << 20
+    monkeypatch.setattr(course, "MAX_FILES_BYTES", 1 << 20)
+    with pytest.raises(AssignmentError, match="source/toy: the files .* have 3 MiB; .* may have 1"):
+        _ = Course(toy_course).assignment("toy").files
 
 
 @pytest.mark.parametrize(

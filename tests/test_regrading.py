@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -69,7 +70,8 @@ def test_a_mended_check_is_judged_from_evidence_and_shown_before_it_is_written(g
     assert not found["applied"]
     assert dump(graded, "toy") == before
     shown = run(graded, "nbmark", "regrade", "toy")
-    assert "3 judged anew, 1 differ, 0 had to run again" in shown.stdout
+    assert "3 judged anew, 1 differ (1 in points), 0 had to run again" in shown.stdout
+    assert "toy: 3 submissions to judge anew, 0 up to date" in shown.stderr
     assert "nothing was written; repeat with --apply" in shown.stdout
 
 
@@ -95,6 +97,32 @@ def test_with_apply_points_feedback_and_mark_are_new_and_what_people_gave_stays(
     assert "3 of 3 points" in page
     assert regrade(graded)["differ"] == 0
     assert "0 submissions to grade, 3 up to date" in run(graded, "nbmark", "grade", "toy").stderr
+
+
+def test_after_an_apply_it_says_how_students_get_to_see_it(graded):
+    assert run(graded, "nbgrader", "generate_feedback", "toy").returncode == 0
+    page = graded / "feedback" / "ben" / "toy" / "toy.html"
+    assert "3 of 3 points" not in page.read_text()
+    tolerant(graded)
+    done = run(graded, "nbmark", "regrade", "toy", "--apply")
+    (said,) = [one for one in done.stdout.splitlines() if "students still see" in one]
+    generate, release = re.findall("'nbgrader ([^']*)'", said)
+    assert release == "release_feedback toy"
+    assert run(graded, "nbgrader", *generate.split()).returncode == 0
+    assert "3 of 3 points" in page.read_text()
+    assert "students still see" not in run(graded, "nbmark", "regrade", "toy", "--apply").stdout
+
+
+def test_the_whole_course_is_judged_anew_with_one_command(graded):
+    for part in ("source", "graders"):
+        shutil.copytree(graded / part / "toy", graded / part / "play")
+    (graded / "source" / "play" / "toy.ipynb").rename(graded / "source" / "play" / "play.ipynb")
+    tolerant(graded)
+    done = run(graded, "nbmark", "regrade", "--all", "--student", "ben", "--json")
+    assert done.returncode == 0, done.stderr
+    found = {one["assignment"]: one for one in json.loads(done.stdout)["assignments"]}
+    assert found["play"]["students"] == []  # nobody was graded: it is not even tried
+    assert [(one["student"], one["after"]) for one in found["toy"]["students"]] == [("ben", 3)]
 
 
 def test_a_check_that_asks_something_new_runs_the_notebook_again_and_says_for_how_many(graded):

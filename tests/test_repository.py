@@ -43,7 +43,8 @@ LAYERS = """
     collect exporters records
     grading
     regrading
-    nbgrader_plugins report oneline
+    nbgrader_plugins report oneline options
+    jobs
     cli
 """
 ORDER = {
@@ -56,7 +57,7 @@ ONLY = {
     "psutil": {"processes"},
     "rich": {"report"},
     "distributed": {"cluster", "cluster_connection", "cluster_work"},
-    "click": {"cli", "oneline"},
+    "click": {"cli", "oneline", "options"},
 }
 # Imported inside a function: where one layer hands over to another at run time.
 LATE = {("pytest_plugin", "checking"), ("checkprocess", "checking")}

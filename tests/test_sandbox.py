@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 
+import psutil
 import pytest
 
 from conftest import ROOT, run
@@ -21,7 +22,7 @@ from helpers import RIGHT, SMALL, as_ordinary_user, ask, dump, hand_in_toy, said
 from nbmark.errors import SandboxUnavailable
 from nbmark.limits import Limits
 from nbmark.questions import canonical, name, tree_of
-from nbmark.sandboxes import bubblewrap, open_session
+from nbmark.sandboxes import bubblewrap, open_session, processes
 from nbmark.sandboxes.processes import Tree
 from nbmark.sandboxes.session import Session
 from nbmark.sandboxes.supply import Supply
@@ -115,6 +116,27 @@ def test_memory_is_limited_however_it_is_taken(session, code):
 def test_processes_are_limited(session):
     code = "import subprocess\nkept = [subprocess.Popen(['sleep', '60']) for _ in range(200)]"
     assert session.run_cell(code, 20).error_name in ("BlockingIOError", "OSError", "RuntimeError")
+
+
+def test_a_machine_that_lets_nobody_look_ends_no_watch(monkeypatch):
+    def refused(*_: object, **__: object) -> None:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(processes, "LISTS_CHILDREN", False)
+    monkeypatch.setattr(psutil.Process, "children", refused)
+    with subprocess.Popen(["sleep", "60"]) as program:
+        tree = Tree(program.pid)
+        assert [one.pid for one in tree.processes()] == [program.pid]
+        program.kill()
+        program.wait()
+        assert tree.processes() == []
+
+
+def test_a_submission_whose_time_is_up_before_its_files_are_there_has_no_trouble_of_ours(session):
+    session.allow(0.0, 60.0)
+    session.furnish({"data.csv": b"1"}, {})
+    assert session.ended == "time"
+    assert session.run_cell("1 + 1", 5).status == "not run"
 
 
 NESTED = 'test $1 -gt 0 && sh -c "$0" "$0" $(($1 - 1)); sleep 60'

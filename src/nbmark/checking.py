@@ -125,7 +125,6 @@ class Checks:
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
             item._report_sections.clear()  # what it printed: pytest keeps that as long as the item
             if self._plugin.broken:
-                item.session.shouldstop = False
                 raise self._plugin.broken
         return self._plugin.results
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import queue
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,7 +36,9 @@ class CheckPool:
         self._sandbox = sandbox
         self._lock = threading.Lock()
         self._server: ForkServer | None = None
-        self._all = [CheckProcess(assignment, sandbox, self._new_worker) for _ in range(size)]
+        self._told: set[str] = set()
+        self._all = [CheckProcess(assignment, sandbox, self._new_worker, self._tell)
+                     for _ in range(size)]  # fmt: skip
         self._free: queue.SimpleQueue[CheckProcess] = queue.SimpleQueue()
         for process in self._all:
             self._free.put(process)
@@ -109,6 +112,16 @@ class CheckPool:
                 self._server = sandboxes.start_fork_server(
                     self._assignment.limits, self._assignment.imports
                 )
+
+    def _tell(self, reason: str) -> None:
+        """Say once, for all processes, why submissions are not forked."""
+        with self._lock:
+            told, self._told = self._told, self._told | {reason}
+        if reason not in told:
+            name = self._assignment.name
+            print(f"nbmark: {name}: no fork server: {reason}; every submission starts a process of "
+                  f"its own ('use = false' under [fork_server] in graders/{name}/assignment.toml "
+                  "spares the attempt)", file=sys.stderr, flush=True)  # fmt: skip
 
     @contextlib.contextmanager
     def _next(self) -> Iterator[CheckProcess]:

@@ -44,15 +44,19 @@ class CheckProcess:
     ----------
     new_worker
         Gives a worker of a fork server that the process shall use, None if it starts its own.
+    tell
+        Is told with each reply why submissions are not forked, if a server was tried in vain.
     """
 
     def __init__(
         self, assignment: Assignment, sandbox: str,
         new_worker: Callable[[], socket.socket | None] = lambda: None,
+        tell: Callable[[str], None] = lambda reason: None,
     ) -> None:  # fmt: skip
         self._assignment = assignment
         self._sandbox = sandbox
         self._new_worker = new_worker
+        self._tell = tell
         self._process: subprocess.Popen[bytes] | None = None
         self._wire: Wire | None = None
         self._lock = threading.Lock()
@@ -110,6 +114,8 @@ class CheckProcess:
                 f"the check process of '{self._assignment.name}' failed ({type(error).__name__}); "
                 "a check may have ended its process or run without end"
             ) from error
+        if reply["not_forked_because"]:
+            self._tell(reply["not_forked_because"])
         return opened(reply)
 
     def _connected(self) -> Wire:
@@ -161,14 +167,14 @@ def serve(root: str, name: str, sandbox: str, worker: str = "") -> None:
                     reply = refusal(error)
                 if request["op"] == "grade":  # the next one gets ready while this one is sent
                     supply.ask_ahead()
-                _send(wire, reply)
+                _send(wire, reply, supply)
                 request = _receive(wire)
 
         while (first := _receive(wire)) is not None:
             try:
                 with_checks(assignment, lambda checks: answer_all(checks, first))
             except NbmarkError as error:  # the checks cannot be collected
-                _send(wire, refusal(error))
+                _send(wire, refusal(error), supply)
 
 
 def _answer(checks: Checks, supply: Supply, request: Request) -> dict[str, Any]:
@@ -192,7 +198,8 @@ def _receive(wire: Wire) -> Request | None:
         return None
 
 
-def _send(wire: Wire, reply: dict[str, Any]) -> None:
+def _send(wire: Wire, reply: dict[str, Any], supply: Supply) -> None:
+    reply["not_forked_because"] = supply.not_forked_because
     with contextlib.suppress(WireClosed):
         wire.send(reply, deadline=math.inf)
 

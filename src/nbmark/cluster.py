@@ -12,10 +12,12 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
+import sys
 import threading
 import uuid
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from typing import Any
 
@@ -64,6 +66,7 @@ class Cluster:
         self._under_way: set[asyncio.Task[bytes]] = set()
         self._lost: WorkersLost | None = None
         self._topic = f"nbmark-{uuid.uuid4().hex}"
+        self._alone_since_s = math.inf
         self._starts: dict[str, int] = {}  # task → how many workers have begun it
 
     def prepare(self) -> None:
@@ -133,30 +136,45 @@ class Cluster:
 
     async def _first_workers(self) -> set[str]:
         """Wait for workers, and see that they and the scheduler are fit."""
-        deadline = self._loop.time() + self._patience_s
-        while not (threads := await self._client.nthreads()):
-            if self._loop.time() > deadline:
+        while not (threads := await self._threads()):
+            if self._is_out_of_patience(threads):
                 raise InfrastructureError(self._no_worker())
             await asyncio.sleep(0.1)
         known = await self._examined(threads)
+        await self._try_a_task()
+        self.at_once = 2 * max(1, sum(threads.values()))
+        return known
+
+    async def _try_a_task(self) -> None:
+        """See that the scheduler takes our tasks; the workers may be busy, or leave meanwhile."""
+        reply = asyncio.ensure_future(self._client.submit(versions, key=_new_key()).result())
         try:
-            await self._client.submit(versions, key=_new_key())
+            while not (await asyncio.wait({reply}, timeout=WATCH_S))[0]:
+                if self._is_out_of_patience(await self._threads()):
+                    raise InfrastructureError(self._no_worker())
+            await reply
+        except NbmarkError:
+            raise
         except Exception as error:
             raise InfrastructureError(
                 f"the scheduler {self._address} refuses nbmark's tasks ({_gist(error)}); "
                 "it needs the environment that the workers have"
             ) from error
-        self.at_once = 2 * max(1, sum(threads.values()))
-        return known
+        finally:
+            reply.cancel()
+
+    async def _threads(self) -> dict[str, int]:
+        """Worker → how many threads it has."""
+        async with asyncio.timeout(SILENCE_S):
+            found: dict[str, int] = await self._client.nthreads()
+        return found
 
     async def _watch(self, known: set[str]) -> None:
         """Follow the workers that come and go; end the batch when nobody is left, or one unfit."""
-        last_seen = self._loop.time()
         while True:
             await asyncio.sleep(WATCH_S)
             try:
-                async with asyncio.timeout(SILENCE_S):
-                    threads = await self._client.nthreads()
+                threads = await self._threads()
                 known &= threads.keys()
                 known |= await self._examined(threads.keys() - known)
             except OSError:
@@ -168,9 +186,7 @@ class Cluster:
             if self._lost is not None:
                 break
             self.at_once = 2 * max(1, sum(threads.values()))
-            if threads:
-                last_seen = self._loop.time()
-            elif self._loop.time() - last_seen > self._patience_s:
+            if self._is_out_of_patience(threads):
                 self._give_up(self._no_worker())
         await self._loop.create_future()  # until the session is closed
 
@@ -254,9 +270,12 @@ class Cluster:
             # It may have stood in line behind the one that ended the workers.
             if last.begun >= last.times:
                 break
+        blamed = f"the submission ended its worker process {last.times} time{'s'[: last.times > 1]}"
+        if last.begun < last.times:
+            blamed = "workers ended again and again while the submission waited there"
         raise InfrastructureError(
-            f"the submission ended its worker process {last.times} time{'s'[: last.times > 1]} and "
-            "was set aside; the logs of the workers tell more, and the next run tries it again"
+            f"{blamed} and was set aside; the logs of the workers tell more, and the next run "
+            "tries it again"
         )
 
     async def _sent(self, request: bytes, key: str, data: bytes) -> bytes:
@@ -274,6 +293,17 @@ class Cluster:
     def _task_begun(self, event: tuple[float, str]) -> None:
         if event[1] in self._starts:
             self._starts[event[1]] += 1
+
+    def _is_out_of_patience(self, threads: Mapping[str, int]) -> bool:
+        """Whether there has been no worker for too long; says it when the waiting begins."""
+        now_s = self._loop.time()
+        if threads:
+            self._alone_since_s = math.inf
+        elif self._alone_since_s == math.inf:
+            self._alone_since_s = now_s
+            print(f"nbmark: no worker at {self._address}; waiting up to {self._patience_s:g} s",
+                  file=sys.stderr, flush=True)  # fmt: skip
+        return now_s - self._alone_since_s > self._patience_s
 
     def _no_worker(self) -> str:
         return (

@@ -18,7 +18,8 @@ from nbmark.imports import imported_by
 from nbmark.limits import Limits
 from nbmark.notebooks import Cell, NotebookUnreadable, read_notebook
 
-FORK_SETTINGS = {"imports", "use"}
+MAX_FILES_BYTES = 32 << 20
+SETTINGS = {"limits": {one.name for one in fields(Limits)}, "fork_server": {"imports", "use"}}
 
 
 class Course:
@@ -113,12 +114,21 @@ class Assignment:
 
     @functools.cached_property
     def files(self) -> dict[str, bytes]:
-        """Path below the assignment's folder → bytes of what is shipped beside its notebooks."""
-        return {
-            str(path.relative_to(self.source)): path.read_bytes()
-            for path in sorted(_files(self.source))
-            if path.suffix != ".ipynb"
-        }
+        """Path below the assignment's folder → bytes of what is shipped beside its notebooks.
+
+        Raises
+        ------
+        AssignmentError
+            If it is more than a sandbox takes.
+        """
+        paths = [path for path in sorted(_files(self.source)) if path.suffix != ".ipynb"]
+        total = sum(path.stat().st_size for path in paths)
+        if total > MAX_FILES_BYTES:
+            raise AssignmentError(
+                f"source/{self.name}: the files beside the notebooks have {total >> 20} MiB; every "
+                f"submission gets a copy, so they may have {MAX_FILES_BYTES >> 20}"
+            )
+        return {str(path.relative_to(self.source)): path.read_bytes() for path in paths}
 
     def source_digest(self) -> str:
         """SHA-256 of what a student's notebook runs that is the instructor's, not the student's."""
@@ -143,7 +153,7 @@ class Assignment:
     @functools.cached_property
     def limits(self) -> Limits:
         """The assignment's limits: the defaults, changed by ``[limits]`` in ``assignment.toml``."""
-        changed = self._settings("limits", {one.name for one in fields(Limits)})
+        changed = self._settings["limits"]
         for name, amount in changed.items():
             whole = isinstance(getattr(Limits, name), int)
             fits = type(amount) is int or (type(amount) is float and not whole)
@@ -159,11 +169,11 @@ class Assignment:
     def imports(self) -> list[str]:
         """What a fork server imports: what the source notebooks import, and what
         ``imports`` under ``[fork_server]`` in ``assignment.toml`` adds."""
-        more = self._settings("fork_server", FORK_SETTINGS).get("imports", [])
-        if not isinstance(more, list):
+        more = self._settings["fork_server"].get("imports", [])
+        if not isinstance(more, list) or not all(map(_is_module_name, more)):
             raise AssignmentError(
                 f"graders/{self.name}/assignment.toml: imports = {more!r}; "
-                "it takes a list of names of modules"
+                'it takes a list of names of modules, as in ["scipy.optimize"]'
             )
         cells = [cell for cells in self.notebooks.values() for cell in cells]
         sources = [cell.source for cell in cells if cell.kind == "code"]
@@ -172,39 +182,43 @@ class Assignment:
             for name, data in self.files.items()
             if name.endswith(".py")
         }
-        return [*imported_by(sources, beside), *map(str, more)]
+        return [*imported_by(sources, beside), *more]
 
     @property
     def uses_fork_server(self) -> bool:
         """Unless ``use = false`` stands under ``[fork_server]`` in ``assignment.toml``."""
-        use = self._settings("fork_server", FORK_SETTINGS).get("use", True)
+        use = self._settings["fork_server"].get("use", True)
         if not isinstance(use, bool):
             raise AssignmentError(
                 f"graders/{self.name}/assignment.toml: use = {use!r}; it takes true or false"
             )
         return use
 
-    def _settings(self, table: str, known: set[str]) -> dict[str, Any]:
-        """One table of ``assignment.toml``, empty if there is none."""
+    @functools.cached_property
+    def _settings(self) -> dict[str, dict[str, Any]]:
+        """The tables of ``assignment.toml``, empty where it lacks one."""
         path = self.graders / "assignment.toml"
-        if not path.exists():
-            return {}
         where = f"graders/{self.name}/assignment.toml"
         try:
-            found = tomllib.loads(path.read_bytes().decode()).get(table, {})
+            found = tomllib.loads(path.read_bytes().decode()) if path.exists() else {}
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise AssignmentError(f"{where} is no TOML in UTF-8: {error}") from error
-        if not isinstance(found, dict):
-            raise AssignmentError(f"{where}: '{table}' must be a table, as in [{table}]")
-        for name in found:
-            if name not in known:
-                raise unknown(f"setting of [{table}]", name, where, known)
-        return found
+        for table, settings in found.items():
+            if table not in SETTINGS:
+                raise unknown("table", table, where, SETTINGS)
+            if not isinstance(settings, dict):
+                raise AssignmentError(f"{where}: '{table}' must be a table, as in [{table}]")
+            for name in settings:
+                if name not in SETTINGS[table]:
+                    raise unknown(f"setting of [{table}]", name, where, SETTINGS[table])
+        return {table: found.get(table, {}) for table in SETTINGS}
 
     @property
     def material(self) -> list[Path]:
-        """The files that decide a grade: checks, reference, source and release; sorted."""
-        shared = self.course.graders.glob("*.py")
+        """The files that decide a grade, sorted: checks, source, release, and what lies in
+        ``graders/`` and belongs to no assignment, for all of them."""
+        top, assignments = self.course.graders, set(_folders(self.course.root / "source"))
+        shared = (one for one in _files(top) if one.relative_to(top).parts[0] not in assignments)
         files = {*_files(self.graders), *shared, *_files(self.source), *_files(self.release)}
         return sorted(files - {self.record})
 
@@ -242,6 +256,10 @@ def _files(folder: Path) -> Iterator[Path]:
         )
         if path.is_file() and not hidden:
             yield path
+
+
+def _is_module_name(name: Any) -> bool:
+    return isinstance(name, str) and all(part.isidentifier() for part in name.split("."))
 
 
 def _is_folder_name(name: str) -> bool:

@@ -68,6 +68,9 @@ class Watcher:
     def verifying(self, case: Case, total: int) -> None:
         """One of `total` cases of the assignment's own trial has ended."""
 
+    def looked(self, number: int, total: int) -> None:
+        """So many submissions have been looked at, whether they are due."""
+
     def begin(self, due: int, up_to_date: int) -> None:
         """It is known how many submissions are due; those that cannot be graded count as well."""
 
@@ -102,7 +105,8 @@ def grade(
         inbox = Inbox(assignment, registrar)
         settled: list[Row] = []  # nothing runs for these
         due: list[str] = []
-        for student in chosen:
+        for number, student in enumerate(chosen):
+            watcher.looked(number, len(chosen))
             trouble = _nobody(student, registrar, settings)
             if trouble:
                 settled.append(Row(shown(student), "not graded", trouble=trouble))
@@ -141,7 +145,7 @@ def course_lock(course: Course) -> Iterator[None]:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise InfrastructureError(
-            "another grading of this course is under way; wait until it has finished"
+            f"another grading of {course.root} is under way; wait until it has finished"
         ) from None
     else:
         yield

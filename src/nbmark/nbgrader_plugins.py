@@ -24,6 +24,7 @@ from nbmark.errors import NbmarkError
 from nbmark.gradebook import Registrar
 from nbmark.grading import Settings, Watcher, grade
 from nbmark.records import Row
+from nbmark.verify import Case
 
 
 class GradingExporter(NotebookExporter):
@@ -62,6 +63,10 @@ class _Log(Watcher):
 
     def __init__(self, log: Any) -> None:
         self._log = log
+
+    def verifying(self, case: Case, total: int) -> None:
+        self._log.info("verified %s of %d cases: %s", case.name, total,
+                       "as expected" if case.as_expected else "NOT as expected")  # fmt: skip
 
     def begin(self, due: int, up_to_date: int) -> None:
         self._log.info("%d submissions to grade, %d up to date", due, up_to_date)

@@ -150,7 +150,7 @@ class NotebookRun:
             return self._session.run_cell(code, timeout_s, max_bytes)
 
     def _begin_session(self) -> bool:
-        """Open a session if the budget allows one more process; whether it does."""
+        """Open a session if what is left of the budget suffices; whether it does."""
         allowed = self._budget.begin()
         if allowed is None:
             return False
@@ -160,7 +160,7 @@ class NotebookRun:
             self._session.furnish(
                 self._surroundings.files, {"JUPYTERHUB_USER": self._surroundings.student}
             )
-        return True
+        return self._session.ended is None
 
     def _has_ended(self) -> bool:
         return self._session is not None and self._session.ended is not None

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
-from nbmark.errors import NbmarkError, UsageError
+from nbmark.errors import NbmarkError, UsageError, unknown
 from nbmark.safetext import one_line
 
 
 class OneLineErrors(click.Group):
     """Says what is wrong in one line each, and shows no traceback unless asked for."""
 
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with _refusals():
+            return super().make_context(*arguments, **options)
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = self.list_commands(context)
+        if args[0] not in known:
+            raise unknown("command", args[0], "nbmark", known)
+        return super().resolve_command(context, args)
+
     def invoke(self, context: click.Context) -> Any:
         try:
-            return super().invoke(context)
+            with _refusals():
+                return super().invoke(context)
         except NbmarkError as error:
             complain(error)
             sys.exit(2 if isinstance(error, UsageError) else 1)
@@ -29,11 +44,26 @@ class OneLineErrors(click.Group):
             click.echo("nbmark: stopped; what is written is complete, run it again for the rest",
                        err=True)  # fmt: skip
             sys.exit(130)
-        except (click.ClickException, click.Abort, click.exceptions.Exit):
+        except (click.exceptions.NoArgsIsHelpError, click.Abort, click.exceptions.Exit):
             raise  # click's own ways to end
         except Exception as error:
             _confess(error)
             sys.exit(1)
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """What click refuses to take, as one line without its explanations."""
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "nbmark"
+        said = one_line(error.format_message(), 500).rstrip(".")
+        click.echo(f"nbmark: {said} ('{command} --help' tells what it takes)", err=True)
+        sys.exit(error.exit_code)
 
 
 def complain(error: NbmarkError) -> None:

@@ -77,7 +77,7 @@ class Grading:
         error = call.excinfo.value if call.excinfo else None
         if isinstance(error, InfrastructureError):
             self.broken = error
-            item.session.shouldstop = str(error)
+            item.session.shouldstop = str(error)  # for pytest's own loop
         elif error is not None or call.when == "call":
             self.results.append(_result(check_of(item), error, str(report.longrepr or "")))
         return report

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -23,22 +24,31 @@ from nbmark.regrading import Change
 from nbmark.safetext import one_line
 from nbmark.verify import Case
 
+LOOK_S = 10.0  # between two lines of a log while nobody is graded yet
+
 
 class Progress(Watcher):
-    """A bar on a terminal, plain lines in a log; both on standard error."""
+    """A bar on a terminal, plain lines in a log; both on standard error.
 
-    def __init__(self, assignment: str) -> None:
+    Parameters
+    ----------
+    what_to_do
+        What becomes of the submissions.
+    """
+
+    def __init__(self, assignment: str, what_to_do: str = "grade") -> None:
         self._assignment = assignment
+        self._what_to_do = what_to_do
         self._console = Console(stderr=True)
         self._bar = Bar(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"), TimeRemainingColumn(),
             console=self._console, disable=not self._console.is_terminal, transient=True,
         )  # fmt: skip
-        self._task = self._bar.add_task(f"grading {assignment}", total=None, note="")
+        self._task = self._bar.add_task(assignment, total=None, note="")
         self._bar.start()
         self._done = self._failed = self._total = 0
-        self._began = time.monotonic()
+        self._began = self._last_look = time.monotonic()
 
     def close(self) -> None:
         """Take the bar away."""
@@ -53,11 +63,17 @@ class Progress(Watcher):
         well = "as expected" if case.as_expected else "NOT as expected"
         self._line(f"{self._count()}: verified {case.name}: {well}")
 
+    def looked(self, number: int, total: int) -> None:
+        self._bar.update(self._task, total=total, completed=number, note="looking who is due")
+        if time.monotonic() - self._last_look > LOOK_S:
+            self._last_look = time.monotonic()
+            self._line(f"looked at {number} of {total} submissions, whether they are due")
+
     def begin(self, due: int, up_to_date: int) -> None:
         self._done, self._failed, self._total = 0, 0, due
         self._began = time.monotonic()
-        self._bar.reset(self._task, description=f"grading {self._assignment}", total=due, note="")
-        self._line(f"{due} submissions to grade, {up_to_date} up to date")
+        self._bar.reset(self._task, description=self._assignment, total=due, note="")
+        self._line(f"{due} submissions to {self._what_to_do}, {up_to_date} up to date")
 
     def finished(self, row: Row) -> None:
         self._done += 1
@@ -101,15 +117,25 @@ def print_rows(assignment: str, rows: Sequence[Row]) -> None:
           or "nothing to grade")  # fmt: skip
 
 
-def rows_as_json(assignment: Assignment, rows: Sequence[Row]) -> dict[str, Any]:
-    """The rows for ``nbmark grade --json``, with every check from the evidence."""
-    return {"assignment": assignment.name,
-            "students": [_row_as_json(assignment, row) for row in rows]}  # fmt: skip
+def rows_as_json(assignment: Assignment, rows: Iterable[Row]) -> Iterator[str]:
+    """The rows for ``nbmark grade --json``, with every check from the evidence, in pieces."""
+    each = ([json.dumps(_row_as_json(assignment, row))] for row in rows)
+    return list_as_json("students", each, assignment=assignment.name)
+
+
+def list_as_json(name: str, values: Iterable[Iterable[str]], **before: str) -> Iterator[str]:
+    """A JSON object with a list called `name`, of whose values each comes in pieces."""
+    yield json.dumps({**before, name: []})[: -len("]}")]
+    for number, pieces in enumerate(values):
+        yield ",\n" if number else "\n"
+        yield from pieces
+    yield "\n]}"
 
 
 def print_changes(assignment: str, changes: Sequence[Change], *, applied: bool) -> None:
     """A table of what ``nbmark regrade`` would change or has changed, and a line that counts."""
-    table = Table("student", "before", "after", "why", title=assignment, title_justify="left")
+    table = Table("student", "before", "after", "why", title=f"{assignment}, automatic points",
+                  title_justify="left")  # fmt: skip
     for one in changes:
         if not one.differs and not one.trouble:
             continue
@@ -120,13 +146,17 @@ def print_changes(assignment: str, changes: Sequence[Change], *, applied: bool) 
         _wide_console().print(table)
     counts = _counts(changes)
     print(
-        f"{counts['judged']} judged anew, {counts['differ']} differ, "
-        f"{counts['ran again']} had to run again, {counts['not judged']} could not be judged"
+        f"{counts['judged']} judged anew, {counts['differ']} differ ({counts['in points']} in "
+        f"points), {counts['ran again']} had to run again, "
+        f"{counts['not judged']} could not be judged"
     )
     for reason in sorted({one.ran_because for one in changes if one.ran_because}):
         print(f"run again: {one_line(reason, 200)}")
     if not applied:
         print("nothing was written; repeat with --apply")
+    elif counts["differ"]:
+        print(f"students still see the pages of before: 'nbgrader generate_feedback {assignment} "
+              f"--force' and 'nbgrader release_feedback {assignment}' renew them")  # fmt: skip
 
 
 def changes_as_json(assignment: str, changes: Sequence[Change], *, applied: bool) -> dict[str, Any]:
@@ -139,6 +169,7 @@ def _counts(changes: Sequence[Change]) -> dict[str, int]:
     return {
         "judged": sum(not one.trouble for one in changes),
         "differ": sum(one.differs and not one.trouble for one in changes),
+        "in points": sum(one.after not in (None, one.before) for one in changes),
         "ran again": sum(bool(one.ran_because) for one in changes),
         "not judged": sum(bool(one.trouble) for one in changes),
     }

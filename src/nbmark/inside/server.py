@@ -142,7 +142,7 @@ def _import(names):
     What fails here fails again in the notebook, where its author sees it.
     """
     for name in names:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception, SystemExit):
             _touch(name.split("."))
 
 

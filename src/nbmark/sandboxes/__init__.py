@@ -6,17 +6,19 @@ hand out sessions in children that need no imports. `supply.Supply` chooses betw
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Sequence
 
+from nbmark.errors import SandboxUnavailable
 from nbmark.limits import Limits
 from nbmark.sandboxes import bare, bubblewrap, seccomp
-from nbmark.sandboxes.bubblewrap import REMEDY
 from nbmark.sandboxes.drivers import StartedDriver
 from nbmark.sandboxes.forkserver import ForkServer, ForkWorker
 from nbmark.sandboxes.session import Session
 
-__all__ = ["REMEDY", "can_fork", "fork_worker", "open_session", "start_fork_server"]
+__all__ = ["can_fork", "fork_worker", "open_session", "start_fork_server", "try_out"]
+TRY_S = 20.0
 KINDS = {"bubblewrap": bubblewrap.driver_command, "none": bare.driver_command}
 
 
@@ -29,6 +31,20 @@ def open_session(kind: str, limits: Limits) -> Session:
         If no wall can be built on this machine; the message names the remedy.
     """
     return Session(StartedDriver(KINDS[kind](limits)), limits)
+
+
+def try_out(kind: str) -> None:
+    """Let a kernel behind the wall `kind` run a cell.
+
+    Raises
+    ------
+    SandboxUnavailable
+        If there is no wall on this machine, or nothing runs behind it.
+    """
+    with contextlib.closing(open_session(kind, Limits())) as session:
+        status = session.run_cell("1 + 1", TRY_S).status
+    if status != "ok":
+        raise SandboxUnavailable(f"a cell behind the wall did not run: {status}")
 
 
 def can_fork(kind: str) -> bool:

@@ -151,7 +151,7 @@ class ForkWorker:
             return
         state, _ = self._receive(IMPORT_TIMEOUT_S)
         if state["threads"]:
-            raise NotForkable(f"{state['threads']} threads are alive after the imports")
+            raise NotForkable(f"threads that are alive after the imports: {state['threads']}")
         self._is_ready = True
 
     def _receive(self, timeout_s: float) -> tuple[dict[str, Any], int]:

@@ -36,13 +36,25 @@ class Tree:
         return int(self._root.pid)
 
     def processes(self) -> list[psutil.Process]:
-        """All of them, the root first; empty once it has ended."""
-        try:
-            if not LISTS_CHILDREN:
-                return [self._root, *self._root.children(recursive=True)]
-            return [self._root, *_below(self._root.pid)] if self._root.is_running() else []
-        except GONE:
+        """All of them, the root first; empty once it has ended.
+
+        Where this machine does not let itself be looked at, the root stands for all: it is never
+        taken for ended while it runs.
+        """
+        if not self._is_running():
             return []
+        below: list[psutil.Process] = []
+        with contextlib.suppress(*GONE):
+            below = (
+                _below(self._root.pid) if LISTS_CHILDREN else self._root.children(recursive=True)
+            )
+        return [self._root, *below]
+
+    def _is_running(self) -> bool:
+        try:
+            return bool(self._root.is_running())
+        except GONE:
+            return bool(psutil.pid_exists(self._root.pid))
 
     def kill(self) -> None:
         """End the root, and with it what dies with the root."""

@@ -88,12 +88,17 @@ class Session:
         return self._watchdog.cpu_used_s
 
     def furnish(self, files: Mapping[str, bytes], environment: Mapping[str, str]) -> None:
-        """Put files into the working directory and set environment variables, before any cell."""
+        """Put files into the working directory and set environment variables, before any cell.
+
+        If the time that is left does not suffice for that, the session has `ended`.
+        """
         text = json.dumps({
             "files": {name: base64.b64encode(data).decode() for name, data in files.items()},
             "environment": dict(environment)})  # fmt: skip
         reply = self._request("furnish", START_TIMEOUT_S, {
             "text": text, "timeout_s": START_TIMEOUT_S})  # fmt: skip
+        if self.ended == "cpu" or (self.ended and time.monotonic() >= self._stop_at):
+            return
         if reply is None or reply.get("status") != "ok":
             self.close()
             raise SandboxUnavailable(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import sys
 from collections.abc import Sequence
 
 from nbmark import sandboxes
-from nbmark.errors import InfrastructureError, NbmarkError, SandboxUnavailable
+from nbmark.errors import InfrastructureError, NbmarkError
 from nbmark.limits import Limits
 from nbmark.sandboxes.forkserver import ForkServer, ForkWorker, NotForkable
 from nbmark.sandboxes.session import Session
@@ -31,6 +30,8 @@ class Supply:
     ----------
     wall
         How the last session was closed in, as it is noted with a grade.
+    not_forked_because
+        Why each session needs a process of its own, empty unless a server was tried in vain.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Supply:
         self._worker = sandboxes.fork_worker(limits, worker) if worker else None
         self._ahead: Session | None = None
         self.wall = kind
+        self.not_forked_because = ""
 
     def prepare(self) -> None:
         """Start now what takes a while; where that fails, whoever needs it will be told."""
@@ -70,7 +72,10 @@ class Supply:
             try:
                 session = self._forked(self._imports)
             except NotForkable as reason:
-                self._give_up_forking(str(reason))
+                self.close()
+                self._imports = None
+                self._ahead = self._started()  # if there is no wall either, that is the trouble
+                self.not_forked_because = str(reason)
             else:
                 self.wall = f"{self._kind}, forked"
                 return session
@@ -100,16 +105,8 @@ class Supply:
             return self._worker.open()
         except InfrastructureError as error:
             said = self._server.last_words() if self._server else ""
-            raise SandboxUnavailable(
-                f"the sandbox did not start ({said}); {sandboxes.REMEDY}"
-            ) from error
+            raise NotForkable(f"{error} ({said})") from error
 
     def _own_worker(self, imports: Sequence[str]) -> ForkWorker:
         self._server = sandboxes.start_fork_server(self._limits, imports)
         return sandboxes.fork_worker(self._limits, self._server.new_worker())
-
-    def _give_up_forking(self, reason: str) -> None:
-        print(f"nbmark: no fork server: {reason}; every submission starts a process of its own",
-              file=sys.stderr, flush=True)  # fmt: skip
-        self._imports = None
-        self.close()
