@@ -232,10 +232,19 @@ def test_a_cluster_without_workers_is_said_in_one_line(course, own_cluster):
     done = run(course, "nbmark", "grade", "toy", "--patience", "1", *own_cluster.options())
     assert done.returncode == 1
     assert complaints(done.stderr) == [
-        f"nbmark: no worker at {own_cluster.address}; waiting up to 1 s",
         f"nbmark: the cluster at {own_cluster.address} has had no worker for 1 s; start workers, "
-        "or wait longer with --patience",
+        "or wait longer with --patience"
     ]
+
+
+def test_whoever_waits_for_workers_is_told_once(course, own_cluster, monkeypatch, capfd):
+    monkeypatch.setattr("nbmark.cluster.QUIET_S", 0.2)
+    connection = Connection(own_cluster.address, None, 1)
+    cluster = Cluster(Course(course).assignment("toy"), "bubblewrap", connection)
+    with closing(cluster), pytest.raises(InfrastructureError, match="has had no worker for 1 s"):
+        cluster.start()
+    said = f"nbmark: no worker at {own_cluster.address}; waiting up to 1 s\n"
+    assert capfd.readouterr().err == said
 
 
 def test_nobody_at_the_address_is_said_in_one_line(course):
@@ -293,10 +302,7 @@ def test_workers_that_leave_before_the_first_task_are_not_waited_for_without_end
 
     connection = Connection(own_cluster.address, None, 1)
     cluster = Unlucky(Course(course).assignment("toy"), "bubblewrap", connection)
-    with (
-        closing(cluster),
-        pytest.raises(InfrastructureError, match="has had no worker for 1 s"),
-    ):
+    with closing(cluster), pytest.raises(InfrastructureError, match="has had no worker for 1 s"):
         cluster.start()
 
 

@@ -117,7 +117,7 @@ def test_a_second_grading_at_the_same_time_is_refused(toy_course):
     done = run(toy_course, "nbmark", "grade", "toy")
     os.close(fd)
     assert done.returncode == 1
-    assert "another grading of this course is under way" in done.stderr
+    assert f"another grading of {toy_course} is under way" in done.stderr
 
 
 def test_a_link_for_a_notebook_is_not_followed(toy_course):
@@ -190,6 +190,18 @@ def test_the_whole_course_is_graded_with_one_command(two_assignments):
     found = {one["assignment"]: one["students"] for one in json.loads(done.stdout)["assignments"]}
     assert found["play"] == []
     assert [row["points"] for row in found["toy"]] == [3]
+
+
+def test_an_assignment_that_is_not_released_yet_is_passed_over(toy_course):
+    shutil.copytree(toy_course / "source" / "toy", toy_course / "source" / "next")
+    shutil.copytree(toy_course / "graders" / "toy", toy_course / "graders" / "next")
+    hand_in_toy(toy_course, "ada", RIGHT)
+    for command in ("grade", "regrade"):
+        done = run(toy_course, "nbmark", command, "--all")
+        assert done.returncode == 0, done.stderr
+        assert "next: " not in done.stderr
+    done = run(toy_course, "nbmark", "grade", "next")
+    assert (done.returncode, "does not know 'next'" in done.stderr) == (1, True)
 
 
 def test_a_broken_assignment_does_not_keep_the_others_from_being_graded(two_assignments):

@@ -36,6 +36,7 @@ from nbmark.versions import differences, versions
 CONNECT_S = 10.0
 EXAMINE_S = 120.0
 WATCH_S = 2.0
+QUIET_S = 5.0  # a worker that ended is soon started again
 SILENCE_S = 60.0  # a busy scheduler answers late, a stopped one never
 # How often a submission is sent again that was in line at workers when others ended them.
 ROUNDS = 3
@@ -67,6 +68,7 @@ class Cluster:
         self._lost: WorkersLost | None = None
         self._topic = f"nbmark-{uuid.uuid4().hex}"
         self._alone_since_s = math.inf
+        self._said_that_it_waits = False
         self._starts: dict[str, int] = {}  # task → how many workers have begun it
 
     def prepare(self) -> None:
@@ -295,15 +297,18 @@ class Cluster:
             self._starts[event[1]] += 1
 
     def _is_out_of_patience(self, threads: Mapping[str, int]) -> bool:
-        """Whether there has been no worker for too long; says it when the waiting begins."""
+        """Whether there has been no worker for too long; what takes a while is said once."""
         now_s = self._loop.time()
         if threads:
-            self._alone_since_s = math.inf
+            self._alone_since_s, self._said_that_it_waits = math.inf, False
         elif self._alone_since_s == math.inf:
             self._alone_since_s = now_s
+        alone_s = now_s - self._alone_since_s
+        if alone_s > QUIET_S and not self._said_that_it_waits:
+            self._said_that_it_waits = True
             print(f"nbmark: no worker at {self._address}; waiting up to {self._patience_s:g} s",
                   file=sys.stderr, flush=True)  # fmt: skip
-        return now_s - self._alone_since_s > self._patience_s
+        return alone_s > self._patience_s
 
     def _no_worker(self) -> str:
         return (

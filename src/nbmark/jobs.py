@@ -85,7 +85,7 @@ def graded(
     material: Assignment, students: Sequence[str], force: bool,
     hire: Callable[[Assignment], CheckPool | Cluster], sandbox: str, everything: bool,
 ) -> list[Row]:  # fmt: skip
-    """Grade one assignment; in the whole course, a student may have skipped it."""
+    """Grade one assignment; in the whole course, everybody or some may have skipped it."""
     with contextlib.closing(hire(material)) as processes:
         if not everything:
             processes.prepare()  # while nbgrader is loaded
@@ -96,6 +96,8 @@ def graded(
             processes.start()
         registrar = registrar_of(material.course.root)
         present = registrar.students(material.name) if everything else students
+        if everything and not present:
+            return []
         chosen = [one for one in students if one in present] if students else None
         with contextlib.closing(report.Progress(material.name)) as progress:
             return grade(material, registrar, processes, chosen,
@@ -106,13 +108,15 @@ def judged(
     material: Assignment, registrar: Registrar, students: Sequence[str], applying: bool,
     workers: int | None, sandbox: str, everything: bool,
 ) -> list[Change]:  # fmt: skip
-    """Judge one assignment anew; in the whole course, a student may have skipped it."""
+    """Judge one assignment anew; in the whole course, everybody or some may have skipped it."""
     from nbmark import evidence, regrading, report
     from nbmark.checkpool import CheckPool, cores
     from nbmark.grading import refuse_exposed
 
     refuse_exposed(material.course, sandbox)
     present = evidence.students(material.course, material.name) if everything else students
+    if everything and not present:
+        return []
     chosen = [one for one in students if one in present] if students else None
     judge = regrading.apply if applying else regrading.compare
     with (

@@ -94,10 +94,8 @@ def _changes(
 ) -> Iterator[Change]:  # fmt: skip
     """Every submission's change, written if there is a `rewrite`; never many at a time."""
     registrar.refuse_strangers(assignment)
-    chosen = _chosen(assignment, students)
-    if not chosen:
-        return
     ensure_verified(assignment, sandbox, on_case=watcher.verifying)
+    chosen = _chosen(assignment, students)
     watcher.begin(len(chosen), 0)
     judge = _Judge(assignment, registrar, pool)
     left, waiting = iter(chosen), set[Future[_Judgement]]()
