@@ -6,8 +6,9 @@ import datetime
 import json
 import re
 import shutil
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -173,3 +174,30 @@ def test_a_submission_that_is_not_there_is_not_made_by_a_new_judgement(graded):
     with pytest.raises(InfrastructureError, match="refused the scores of 'ben'"):
         registrar(graded).record_again(ben, {"a": score(3)}, {})
     assert [one["student"] for one in dump(graded, "toy")] == ["ada"]
+
+
+MANY_ROWS = (
+    "CREATE TEMP TABLE one AS SELECT * FROM grade WHERE notebook_id = "
+    "(SELECT min(notebook_id) FROM grade)",
+    *(
+        "UPDATE one SET id = id || 'x', notebook_id = notebook_id || 'x'",
+        "INSERT INTO grade SELECT * FROM one",
+    )
+    * 500,
+    "DROP TABLE one",
+)
+PLAN = "EXPLAIN QUERY PLAN SELECT * FROM grade WHERE notebook_id = 'x'"
+
+
+def test_a_submissions_rows_are_looked_up_however_many_others_there_are(graded):
+    with closing(sqlite3.connect(graded / "gradebook.db")) as database:
+        for table in ("grade", "comment"):
+            for statement in MANY_ROWS:
+                database.execute(statement.replace("grade", table))
+        database.commit()
+        assert "SCAN grade" in str(database.execute(PLAN).fetchall())
+    assert run(graded, "nbmark", "grade", "toy", "--force").returncode == 0
+    with closing(sqlite3.connect(graded / "gradebook.db")) as database:
+        for table in ("grade", "comment"):
+            plan = database.execute(PLAN.replace("grade", table)).fetchall()
+            assert f"SEARCH {table} USING INDEX" in str(plan)

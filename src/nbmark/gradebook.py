@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
@@ -70,6 +71,7 @@ class Registrar:
         self._coursedir = coursedir
         self._config = config
         self._kept: Gradebook | None = None
+        self._is_counted = False
 
     @classmethod
     def of_course(cls, config: Config) -> Registrar:
@@ -193,6 +195,7 @@ class Registrar:
     def _writing(self, student: str) -> Iterator[Gradebook]:
         """One transaction for a student's scores."""
         with self._open() as gradebook:
+            self._count(gradebook)
             try:
                 yield gradebook
                 gradebook.db.commit()
@@ -201,6 +204,20 @@ class Registrar:
                 raise InfrastructureError(
                     f"the gradebook refused the scores of '{student}': {_first_line(error)}"
                 ) from error
+
+    def _count(self, gradebook: Gradebook) -> None:
+        """Tell SQLite once how large nbgrader's tables are, whose indexes begin with the cell.
+
+        Then it looks up a notebook's rows by cell and notebook; else it reads everybody's, which
+        with ten thousand submissions takes 20 ms instead of 3.
+        """
+        if self._is_counted or gradebook.engine.dialect.name != "sqlite":
+            return
+        self._is_counted = True
+        with contextlib.suppress(*DATABASE_ERRORS):  # locked or broken: who writes is told so
+            gradebook.db.execute(text("ANALYZE"))
+            gradebook.db.commit()
+        gradebook.db.rollback()
 
     def _penalise(self, submission: SubmittedAssignment, notebook: SubmittedNotebook) -> None:
         """As nbgrader's own preprocessor, with the late penalty plugin that is configured."""
