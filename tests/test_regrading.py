@@ -123,6 +123,9 @@ def test_the_whole_course_is_judged_anew_with_one_command(graded):
     found = {one["assignment"]: one for one in json.loads(done.stdout)["assignments"]}
     assert found["play"]["students"] == []  # nobody was graded: it is not even tried
     assert [(one["student"], one["after"]) for one in found["toy"]["students"]] == [("ben", 3)]
+    done = run(graded, "nbmark", "regrade", "--all", "--student", "bem")
+    assert done.returncode == 2
+    assert "no graded submission by student 'bem' under evidence/" in done.stderr
 
 
 def test_a_check_that_asks_something_new_runs_the_notebook_again_and_says_for_how_many(graded):

@@ -173,6 +173,8 @@ def regrade(
         found.append(report.changes_as_json(material.name, changes, applied=applying))
         if not as_json:
             report.print_changes(material.name, changes, applied=applying)
+    if students and well and not any(one["students"] for one in found):
+        raise UsageError(f"no graded submission by student '{students[0]}' under evidence/")
     if as_json:
         _print_json({"assignments": found} if everything else found[0])
     sys.exit(0 if well else 1)

@@ -65,6 +65,8 @@ class Progress(Watcher):
 
     def looked(self, number: int, total: int) -> None:
         self._bar.update(self._task, total=total, completed=number, note="looking who is due")
+        if number == 0:  # the trial of the assignment may have come before
+            self._last_look = time.monotonic()
         if time.monotonic() - self._last_look > LOOK_S:
             self._last_look = time.monotonic()
             self._line(f"looked at {number} of {total} submissions, whether they are due")
