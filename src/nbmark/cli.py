@@ -11,7 +11,7 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -67,30 +67,24 @@ def grade(
     if everything:
         registrar_of(root)  # what is wrong with the configuration is said once
     found: list[tuple[Assignment, list[Row]]] = []
-    well = True
-    for material in asked_for(root, assignment, everything):
-        try:
-            rows = graded(material, students, force, hire, sandbox, everything)
-        except AssignmentError as error:
-            if not everything:
-                raise
-            complain(error)  # the other assignments are graded all the same
-            well = False
-            continue
-        except BaseException:
-            if found and as_json:
-                _print_grades(found, everything)  # what is graded already
-            raise
+
+    def grade_one(material: Assignment) -> bool:
+        rows = graded(material, students, force, hire, sandbox, everything)
         from nbmark import report
 
-        well = well and not any(row.outcome == "not graded" for row in rows)
         found.append((material, rows))
         if not as_json:
             report.print_rows(material.name, rows)
+        return not any(row.outcome == "not graded" for row in rows)
+
+    def print_found() -> None:
+        if as_json:
+            _print_grades(found, everything)
+
+    well = _one_by_one(asked_for(root, assignment, everything), everything, grade_one, print_found)
     if students and well and not any(rows for _, rows in found):
         raise UsageError(f"no submission by student '{students[0]}' under submitted/")
-    if as_json:
-        _print_grades(found, everything)
+    print_found()
     sys.exit(0 if well else 1)
 
 
@@ -155,28 +149,22 @@ def regrade(
 
     registrar = registrar_of(root)
     found: list[dict[str, Any]] = []
-    well = True
-    for material in asked_for(root, assignment, everything):
-        try:
-            changes = judged(material, registrar, students, applying, workers, sandbox, everything)
-        except AssignmentError as error:
-            if not everything:
-                raise
-            complain(error)  # the other assignments are judged all the same
-            well = False
-            continue
-        except BaseException:
-            if found and as_json:
-                _print_json({"assignments": found})  # what is judged already
-            raise
-        well = well and not any(one.trouble for one in changes)
+
+    def judge_one(material: Assignment) -> bool:
+        changes = judged(material, registrar, students, applying, workers, sandbox, everything)
         found.append(report.changes_as_json(material.name, changes, applied=applying))
         if not as_json:
             report.print_changes(material.name, changes, applied=applying)
+        return not any(one.trouble for one in changes)
+
+    def print_found() -> None:
+        if as_json:
+            _print_json({"assignments": found} if everything else found[0])
+
+    well = _one_by_one(asked_for(root, assignment, everything), everything, judge_one, print_found)
     if students and well and not any(one["students"] for one in found):
         raise UsageError(f"no graded submission by student '{students[0]}' under evidence/")
-    if as_json:
-        _print_json({"assignments": found} if everything else found[0])
+    print_found()
     sys.exit(0 if well else 1)
 
 
@@ -194,6 +182,30 @@ def doctor(root: Path, as_json: bool) -> None:
     else:
         report.print_findings(findings)
     sys.exit(0 if all(one.well for one in findings) else 1)
+
+
+def _one_by_one(
+    materials: Sequence[Assignment], everything: bool, do: Callable[[Assignment], bool],
+    print_found: Callable[[], None],
+) -> bool:  # fmt: skip
+    """Whether all went well; in the whole course a broken assignment keeps no other from its turn.
+
+    Trouble of ours ends it; what was done until then is printed first.
+    """
+    well = True
+    for number, material in enumerate(materials):
+        try:
+            well = do(material) and well
+        except AssignmentError as error:
+            if not everything:
+                raise
+            complain(error)
+            well = False
+        except BaseException:
+            if number:
+                print_found()
+            raise
+    return well
 
 
 def _print_grades(found: Sequence[tuple[Assignment, list[Row]]], everything: bool) -> None:
