@@ -54,8 +54,9 @@ def stock_course(course: Path) -> None:
         grade_id = cell["metadata"].get("nbgrader", {}).get("grade_id")
         if grade_id in HIDDEN_TESTS:
             visible = "".join(cell["source"])
-            cell["source"] = (f"{visible}\n### BEGIN HIDDEN TESTS\n{HIDDEN_TESTS[grade_id]}\n"
-                              "### END HIDDEN TESTS")  # fmt: skip
+            cell["source"] = (
+                f"{visible}\n### BEGIN HIDDEN TESTS\n{HIDDEN_TESTS[grade_id]}\n### END HIDDEN TESTS"
+            )
     path.write_text(json.dumps(notebook))
     _nbgrader(course, "generate_assignment", "target")
 
@@ -76,17 +77,25 @@ def by_stock(course: Path, student: str) -> float | None:
 
 def by_nbmark(course: Path) -> dict[str, float]:
     """The automatic points that nbmark gives, by student."""
-    done = subprocess.run([BIN / "nbmark", "grade", "target", "--json"], cwd=course, check=False,
-                          text=True, capture_output=True)  # fmt: skip
+    done = subprocess.run(
+        [BIN / "nbmark", "grade", "target", "--json"],
+        cwd=course,
+        check=False,
+        text=True,
+        capture_output=True,
+    )
     return {row["student"]: row["points"] for row in json.loads(done.stdout)["students"]}
 
 
 def _nbgrader(course: Path, *words: str) -> None:
     """Run in a session of its own: some cheats leave processes, and those end with it."""
     process = subprocess.Popen(
-        [BIN / "nbgrader", *words], cwd=course, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+        [BIN / "nbgrader", *words],
+        cwd=course,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     try:
         process.wait(120)
     finally:
@@ -112,15 +121,22 @@ def main() -> None:
     honest, *cheats = rows
     if honest[1:] != (5.0, 5.0):
         sys.exit(f"an honest notebook should earn 5 points, not {honest[1:]}")
-    table = Table("cheat", "what it does", "stock nbgrader", "nbmark",
-                  title="Points of 5 for a notebook that is wrong everywhere")  # fmt: skip
+    table = Table(
+        "cheat",
+        "what it does",
+        "stock nbgrader",
+        "nbmark",
+        title="Points of 5 for a notebook that is wrong everywhere",
+    )
     for case, theirs, own in cheats:
         shown = "no grade" if theirs is None else f"{theirs:g}"
         table.add_row(case.name, case.does, shown, f"{own:g}")
     Console(width=120).print(table)
     succeeded = [sum(bool(row[column]) for row in cheats) for column in (1, 2)]
-    print(f"stock nbgrader: {succeeded[0]} of {len(cheats)} cheats succeed, "
-          f"nbmark: {succeeded[1]} of {len(cheats)}")  # fmt: skip
+    print(
+        f"stock nbgrader: {succeeded[0]} of {len(cheats)} cheats succeed, "
+        f"nbmark: {succeeded[1]} of {len(cheats)}"
+    )
     sys.exit(1 if succeeded[1] else 0)
 
 

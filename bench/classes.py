@@ -40,8 +40,9 @@ def make_course(folder: Path, config: str, assignment: str) -> None:
     for path in (ROOT / "graders").glob("*.py"):
         shutil.copy(path, folder / "graders")
     if home != ROOT:
-        shutil.copy(ROOT / "source" / "keras" / "quiet_tensorflow.py",
-                    folder / "source" / assignment)  # fmt: skip
+        shutil.copy(
+            ROOT / "source" / "keras" / "quiet_tensorflow.py", folder / "source" / assignment
+        )
     (folder / "nbgrader_config.py").write_text(config)
     command(folder, "nbgrader", "generate_assignment", assignment, "--force")
 
@@ -76,8 +77,9 @@ def hand_in(folder: Path, assignment: str, students: int, *, mixed: bool) -> Non
 
 def command(folder: Path, program: str, *arguments: str) -> str:
     """What a command prints; ends the benchmark with its complaints if it fails."""
-    done = subprocess.run([BIN / program, *arguments], cwd=folder, check=False, text=True,
-                          capture_output=True)  # fmt: skip
+    done = subprocess.run(
+        [BIN / program, *arguments], cwd=folder, check=False, text=True, capture_output=True
+    )
     if done.returncode:
         sys.exit(f"bench: {program} {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
     return done.stdout

@@ -29,9 +29,11 @@ def two_workers(folder: Path) -> Iterator[str]:
 
         def dask(*words: str) -> subprocess.Popen[bytes]:
             process = subprocess.Popen(
-                [BIN / "dask", *words, *ONLY_HERE], cwd=folder, stdout=subprocess.DEVNULL,
+                [BIN / "dask", *words, *ONLY_HERE],
+                cwd=folder,
+                stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+            )
             stack.callback(process.wait)
             stack.callback(process.terminate)
             return process
@@ -42,8 +44,16 @@ def two_workers(folder: Path) -> Iterator[str]:
                 sys.exit("bench: 'dask scheduler' does not start")
             time.sleep(0.1)
         address = json.loads(place.read_text())["address"]
-        dask("worker", address, "--nworkers", "2", "--nthreads", "1",
-             "--local-directory", str(folder))  # fmt: skip
+        dask(
+            "worker",
+            address,
+            "--nworkers",
+            "2",
+            "--nthreads",
+            "1",
+            "--local-directory",
+            str(folder),
+        )
         yield address
 
 

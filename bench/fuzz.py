@@ -33,8 +33,11 @@ def main() -> None:
             attacks.make_course(course, "none", "target")
             troubles += fuzzing.grade_notebooks(course, min(CLASS, notebooks - start), start + 1)
         graded = min(start + CLASS, notebooks)
-        print(f"{graded} of {notebooks} notebooks, {time.monotonic() - began:.0f} s, "
-              f"{len(troubles)} troubles", flush=True)  # fmt: skip
+        print(
+            f"{graded} of {notebooks} notebooks, {time.monotonic() - began:.0f} s, "
+            f"{len(troubles)} troubles",
+            flush=True,
+        )
     for one in troubles:
         print(one)
     sys.exit(1 if troubles else 0)

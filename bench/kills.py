@@ -28,8 +28,10 @@ def main() -> None:
             subprocess.run([BIN / program, *words], cwd=course, check=True, capture_output=True)
         began = time.monotonic()
         troubles = kills.kill_and_resume(course, number, start=int(time.time()))
-    print(f"{number} kills in {time.monotonic() - began:.0f} s: "
-          f"{len(troubles)} grades lost, doubled or invented")  # fmt: skip
+    print(
+        f"{number} kills in {time.monotonic() - began:.0f} s: "
+        f"{len(troubles)} grades lost, doubled or invented"
+    )
     for one in troubles:
         print(one)
     sys.exit(1 if troubles else 0)

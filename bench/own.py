@@ -14,8 +14,12 @@ import time
 from pathlib import Path
 
 os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
-os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", TF_CPP_MIN_LOG_LEVEL="2",
-                  TF_ENABLE_ONEDNN_OPTS="0")  # fmt: skip
+os.environ.update(
+    OMP_NUM_THREADS="1",
+    OPENBLAS_NUM_THREADS="1",
+    TF_CPP_MIN_LOG_LEVEL="2",
+    TF_ENABLE_ONEDNN_OPTS="0",
+)
 
 from ipykernel.inprocess.ipkernel import InProcessKernel  # after the environment
 

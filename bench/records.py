@@ -96,9 +96,11 @@ def _measured(folder: Path, what: str, number: int, *words: str) -> None:
     """Run a command that must succeed; its time, and the memory of its own process."""
     began, peak_kib = time.monotonic(), 0
     with subprocess.Popen(
-        [BIN / "nbmark", *words, "--json"], cwd=folder,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    ) as running:  # fmt: skip
+        [BIN / "nbmark", *words, "--json"],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as running:
         while running.poll() is None:
             peak_kib = max(peak_kib, _peak_kib(running.pid))
             time.sleep(0.02)

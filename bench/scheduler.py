@@ -56,11 +56,19 @@ async def work(address: str, number: int, home: str) -> None:
     with dask.config.set(LIGHT):
         workers = []
         for batch in range(0, number, 25):
-            workers += await asyncio.gather(*(
-                distributed.Worker(address, nthreads=1, memory_limit=0, local_directory=home,
-                                   host="127.0.0.1", dashboard_address="127.0.0.1:0")
-                for _ in range(min(25, number - batch))
-            ))  # fmt: skip
+            workers += await asyncio.gather(
+                *(
+                    distributed.Worker(
+                        address,
+                        nthreads=1,
+                        memory_limit=0,
+                        local_directory=home,
+                        host="127.0.0.1",
+                        dashboard_address="127.0.0.1:0",
+                    )
+                    for _ in range(min(25, number - batch))
+                )
+            )
         await asyncio.gather(*(one.finished() for one in workers))
 
 
@@ -72,22 +80,29 @@ class Measured:
         self.address = address
         self.seconds, self.reply_bytes = arguments.seconds, arguments.reply_kb << 10
         notebook = (ROOT / "source" / "mse" / "mse.ipynb").read_bytes()
-        self.request = json.dumps({"notebooks": {"mse": notebook.hex()[: len(notebook) * 4 // 3]},
-                                   "student": "ada", "seed": "0" * 64}).encode()  # fmt: skip
+        self.request = json.dumps(
+            {
+                "notebooks": {"mse": notebook.hex()[: len(notebook) * 4 // 3]},
+                "student": "ada",
+                "seed": "0" * 64,
+            }
+        ).encode()
         self.done = 0
         # Sent by name, as the product's own: as a part of this script it would be sent in full.
         self.task = importlib.import_module(Path(__file__).stem).sleeping
 
     async def run(self, workers: int, tasks: int, limit_s: float) -> dict[str, float]:
         """Until `tasks` are done or the time is over; everybody's first one is not counted."""
-        async with distributed.Client(self.address, asynchronous=True, set_as_default=False,
-                                      timeout=60) as client:  # fmt: skip
+        async with distributed.Client(
+            self.address, asynchronous=True, set_as_default=False, timeout=60
+        ) as client:
             self.topic = f"nbmark-{uuid.uuid4().hex}"
             client.subscribe_topic(self.topic, lambda event: None)
             deadline = time.monotonic() + limit_s
             left = iter(range(workers + tasks))
-            senders = [asyncio.create_task(self._send(client, left, deadline))
-                       for _ in range(2 * workers)]  # fmt: skip
+            senders = [
+                asyncio.create_task(self._send(client, left, deadline)) for _ in range(2 * workers)
+            ]
             while self.done < workers and time.monotonic() < deadline:
                 await asyncio.sleep(0.05)
             first, began, spent = self.done, time.monotonic(), cpu_s(self.scheduler)
@@ -95,17 +110,19 @@ class Measured:
             await asyncio.gather(*senders)
             took, count = time.monotonic() - began, self.done - first
             return {
-                "count": count, "took_s": took,
+                "count": count,
+                "took_s": took,
                 "scheduler_s": cpu_s(self.scheduler) - spent,
                 "coordinator_s": time.process_time() - own,
                 "memory_mib": self.scheduler.memory_info().rss / 2**20,
-            }  # fmt: skip
+            }
 
     async def _send(self, client: distributed.Client, left: object, deadline: float) -> None:
         while time.monotonic() < deadline and next(left, None) is not None:
             task = f"nbmark-{uuid.uuid4().hex}"
-            reply = await client.submit(self.task, self.seconds, self.reply_bytes, self.request,
-                                        self.topic, task, key=task)  # fmt: skip
+            reply = await client.submit(
+                self.task, self.seconds, self.reply_bytes, self.request, self.topic, task, key=task
+            )
             assert len(reply) == self.reply_bytes  # noqa: S101
             self.done += 1
 
@@ -114,10 +131,20 @@ def measure(number: int, arguments: argparse.Namespace) -> dict[str, float]:
     """One scheduler with so many workers, from start to end."""
     with tempfile.TemporaryDirectory() as home:
         where = Path(home, "scheduler.json")
-        processes = [quietly(
-            BIN / "dask", "scheduler", "--host", "127.0.0.1", "--port", "0",
-            "--dashboard-address", "127.0.0.1:0", "--scheduler-file", where,
-        )]  # fmt: skip
+        processes = [
+            quietly(
+                BIN / "dask",
+                "scheduler",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                "0",
+                "--dashboard-address",
+                "127.0.0.1:0",
+                "--scheduler-file",
+                where,
+            )
+        ]
         try:
             while not where.exists():
                 if processes[0].poll() is not None:
@@ -150,8 +177,9 @@ def measure(number: int, arguments: argparse.Namespace) -> dict[str, float]:
 
 def quietly(*command: str | Path) -> subprocess.Popen[bytes]:
     """A process that finds this module and says nothing."""
-    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL,
-                            stderr=subprocess.DEVNULL)  # fmt: skip
+    return subprocess.Popen(
+        command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
 
 
 def wait_for(address: str, number: int, limit_s: float) -> int:
@@ -171,8 +199,9 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=0, help="10 for each worker if not given")
     parser.add_argument("--reply-kb", type=int, default=150)
     parser.add_argument("--limit", type=float, default=90.0, help="seconds for each number")
-    parser.add_argument("--be", nargs=3, metavar=("ADDRESS", "NUMBER", "HOME"),
-                        help=argparse.SUPPRESS)  # fmt: skip
+    parser.add_argument(
+        "--be", nargs=3, metavar=("ADDRESS", "NUMBER", "HOME"), help=argparse.SUPPRESS
+    )
     arguments = parser.parse_args()
     if arguments.be:
         address, number, home = arguments.be

@@ -41,9 +41,12 @@ def graded_in(folder: Path, *arguments: str) -> tuple[float, float]:
     """
     began = time.monotonic()
     with subprocess.Popen(
-        [BIN / "nbmark", *arguments], cwd=folder, text=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    ) as running:  # fmt: skip
+        [BIN / "nbmark", *arguments],
+        cwd=folder,
+        text=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as running:
         told = [time.monotonic() for line in running.stderr or () if " s left: " in line]
     whole_s = time.monotonic() - began
     if running.returncode:
@@ -64,8 +67,10 @@ def own_seconds(course: Path, assignment: str, at_once: int) -> dict[str, float]
     A processor is slower while its neighbour works, as both do in a grading.
     """
     program = [sys.executable, str(Path(__file__).with_name("own.py")), str(course), assignment]
-    running = [subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-               for _ in range(at_once)]  # fmt: skip
+    running = [
+        subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        for _ in range(at_once)
+    ]
     found = [json.loads(one.communicate()[0].splitlines()[-1]) for one in running]
     return {student: statistics.mean(one[student] for one in found) for student in found[0]}
 
@@ -81,8 +86,10 @@ def peak_mib(course: Path, assignment: str, workers: int) -> float:
     """The largest proportional memory of all processes of a grading together."""
     process = subprocess.Popen(
         [BIN / "nbmark", "grade", assignment, "--force", "--workers", str(workers)],
-        cwd=course, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        cwd=course,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     peak, over = 0, threading.Event()
 
     def sample() -> None:
@@ -138,15 +145,24 @@ def measure(kind: str, rounds: int, students: int) -> dict[str, Any]:
                 alone.append(own_seconds(ours, assignment, 1))
             times["stock"].append(seconds_of(stock, "nbgrader", "autograde", assignment, "--force"))
         memory = [] if how else [peak_mib(ours, assignment, one) for one in (1, 2, 3)]
-    return {"class": kind, "assignment": assignment, "students": students, "rounds": rounds,
-            "seconds": times, "memory_mib": memory,
-            **_summary(times, rows, own, alone, steady)}  # fmt: skip
+    return {
+        "class": kind,
+        "assignment": assignment,
+        "students": students,
+        "rounds": rounds,
+        "seconds": times,
+        "memory_mib": memory,
+        **_summary(times, rows, own, alone, steady),
+    }
 
 
 def _summary(
-    times: Mapping[str, list[float]], rows: list[list[dict[str, Any]]],
-    own: list[dict[str, float]], alone: list[dict[str, float]], steady: list[float],
-) -> dict[str, Any]:  # fmt: skip
+    times: Mapping[str, list[float]],
+    rows: list[list[dict[str, Any]]],
+    own: list[dict[str, float]],
+    alone: list[dict[str, float]],
+    steady: list[float],
+) -> dict[str, Any]:
     """Of all rounds: medians, and where the time of a submission went."""
     middle = {what: statistics.median(found) for what, found in times.items()}
     every = [row for found in rows for row in found]
@@ -170,15 +186,19 @@ def _summary(
 
 def _added(rows: list[list[dict[str, Any]]], own: list[dict[str, float]]) -> float | None:
     """Seconds of a submission beyond its own compute, the median of all; None if not measured."""
-    added = [row["seconds"] - mine[row["student"]]
-             for found, mine in zip(rows, own, strict=False) for row in found]  # fmt: skip
+    added = [
+        row["seconds"] - mine[row["student"]]
+        for found, mine in zip(rows, own, strict=False)
+        for row in found
+    ]
     return statistics.median(added) if added else None
 
 
 def _all_told(steady: list[float], own: list[dict[str, float]]) -> float | None:
     """What a worker spends on a submission beyond its own compute, the median of the rounds."""
-    added = [each_s - statistics.mean(mine.values())
-             for each_s, mine in zip(steady, own, strict=False)]  # fmt: skip
+    added = [
+        each_s - statistics.mean(mine.values()) for each_s, mine in zip(steady, own, strict=False)
+    ]
     return statistics.median(added) if added else None
 
 
@@ -189,30 +209,67 @@ def _total(rounds: list[dict[str, float]]) -> float:
 
 def show(found: list[dict[str, Any]]) -> None:
     """Three tables."""
-    speed = Table("class", "assignment", "students", "stock", "a minute", "nbmark", "a minute",
-                  "ratio", title="Whole commands, medians")  # fmt: skip
-    work = Table("class", "own compute", "/ cores", "alone", "added", "to alone",
-                 "all told",
-                 *(one for one in found[0]["stages"]), title="A submission")  # fmt: skip
-    memory = Table("class", "one worker", "the second adds", "the third adds",
-                   title="Proportional memory of all processes, peak")  # fmt: skip
+    speed = Table(
+        "class",
+        "assignment",
+        "students",
+        "stock",
+        "a minute",
+        "nbmark",
+        "a minute",
+        "ratio",
+        title="Whole commands, medians",
+    )
+    work = Table(
+        "class",
+        "own compute",
+        "/ cores",
+        "alone",
+        "added",
+        "to alone",
+        "all told",
+        *(one for one in found[0]["stages"]),
+        title="A submission",
+    )
+    memory = Table(
+        "class",
+        "one worker",
+        "the second adds",
+        "the third adds",
+        title="Proportional memory of all processes, peak",
+    )
     for one in found:
         stock, ours = one["median_s"]["stock"], one["median_s"]["nbmark"]
         students = one["students"]
-        speed.add_row(one["class"], one["assignment"], str(students), f"{stock:.1f} s",
-                      f"{60 * students / stock:.0f}", f"{ours:.2f} s",
-                      f"{60 * students / ours:.0f}", f"{one['ratio']:.1f}")  # fmt: skip
-        work.add_row(one["class"], f"{one['own_s']:.2f} s" if one["own_s"] else "–",
-                     f"{one['own_s'] / WORKERS:.2f} s" if one["own_s"] else "–",
-                     f"{one['own_alone_s']:.2f} s" if one["own_alone_s"] else "–",
-                     *("–" if added is None else f"{added:.3f} s"
-                       for added in (one["added_s"], one["added_to_alone_s"],
-                                     one["added_all_told_s"])),
-                     *(f"{100 * share:.0f} %" for share in one["stages"].values()))  # fmt: skip
+        speed.add_row(
+            one["class"],
+            one["assignment"],
+            str(students),
+            f"{stock:.1f} s",
+            f"{60 * students / stock:.0f}",
+            f"{ours:.2f} s",
+            f"{60 * students / ours:.0f}",
+            f"{one['ratio']:.1f}",
+        )
+        work.add_row(
+            one["class"],
+            f"{one['own_s']:.2f} s" if one["own_s"] else "–",
+            f"{one['own_s'] / WORKERS:.2f} s" if one["own_s"] else "–",
+            f"{one['own_alone_s']:.2f} s" if one["own_alone_s"] else "–",
+            *(
+                "–" if added is None else f"{added:.3f} s"
+                for added in (one["added_s"], one["added_to_alone_s"], one["added_all_told_s"])
+            ),
+            *(f"{100 * share:.0f} %" for share in one["stages"].values()),
+        )
         if one["memory_mib"]:
             first, second, third = one["memory_mib"]
-            memory.add_row(one["class"], f"{first:.0f} MiB", f"{second - first:.0f} MiB",
-                           f"{third - second:.0f} MiB")  # fmt: skip
+            memory.add_row(
+                one["class"],
+                f"{first:.0f} MiB",
+                f"{second - first:.0f} MiB",
+                f"{third - second:.0f} MiB",
+            )
     for table in (speed, work, memory):
         Console(width=120).print(table)
 

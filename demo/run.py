@@ -71,10 +71,14 @@ def nbgrader(what: str, *arguments: str) -> None:
     if what:
         say(what)
     done = subprocess.run(
-        [BIN / "nbgrader", *arguments], cwd=COURSE, check=False, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        [BIN / "nbgrader", *arguments],
+        cwd=COURSE,
+        check=False,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         env={**os.environ, "JUPYTER_DATA_DIR": str(COURSE / ".nbmark" / "jupyter")},
-    )  # fmt: skip
+    )
     if done.returncode:
         print(done.stdout, file=sys.stderr)
         sys.exit(f"demo: nbgrader {' '.join(arguments)} failed")

@@ -36,12 +36,18 @@ def drawn_in(axes: Any) -> dict[str, Any]:
         if one.get_linestyle() not in ("None", "none", "", " "):
             lines.append(path.tolist())
     return {
-        "groups": groups, "strokes": strokes, "lines": lines, "contours": contours,
-        "bars": [[float(one.get_width()), float(one.get_height())]
-                 for one in axes.patches if hasattr(one, "get_height")],
+        "groups": groups,
+        "strokes": strokes,
+        "lines": lines,
+        "contours": contours,
+        "bars": [
+            [float(one.get_width()), float(one.get_height())]
+            for one in axes.patches
+            if hasattr(one, "get_height")
+        ],
         "labels": [axes.get_xlabel(), axes.get_ylabel()],
         "scales": [axes.get_xscale(), axes.get_yscale()],
-    }  # fmt: skip
+    }
 
 
 class Picture:
@@ -92,8 +98,9 @@ class Picture:
 
     def marks(self, point: Iterable[float]) -> bool:
         """Whether a marker stands there that was drawn for itself."""
-        return any(len(one) == 1 and close(one[0], np.asarray(point), 1e-3, 1e-6)
-                   for one in self.groups)  # fmt: skip
+        return any(
+            len(one) == 1 and close(one[0], np.asarray(point), 1e-3, 1e-6) for one in self.groups
+        )
 
     def has_function(
         self, height: Any, left: float, right: float, rel: float = 1e-3, points: int = 2

@@ -150,9 +150,13 @@ def losses_along(path: Array, x: Array = AGE, y: Array = SBP) -> Array:
     """The MSE at each row (a, b) of a path, by the five sums it consists of."""
     a, b = path[:, 0], path[:, 1]
     return (
-        np.mean(y**2) + a**2 * np.mean(x**2) + b**2
-        - 2 * a * np.mean(x * y) - 2 * b * np.mean(y) + 2 * a * b * np.mean(x)
-    )  # fmt: skip
+        np.mean(y**2)
+        + a**2 * np.mean(x**2)
+        + b**2
+        - 2 * a * np.mean(x * y)
+        - 2 * b * np.mean(y)
+        + 2 * a * b * np.mean(x)
+    )
 
 
 def hessian(x: Array = AGE) -> Array:
@@ -193,9 +197,16 @@ def momentum_step(p: Array, g: Array, v: Array, mu: float, eta: float) -> tuple[
 
 
 def adam_step(
-    p: Array, g: Array, m: Array, v: Array, t: int, eta: float,
-    beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8,
-) -> tuple[Array, Array, Array]:  # fmt: skip
+    p: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    t: int,
+    eta: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+) -> tuple[Array, Array, Array]:
     """New parameters and both averages of Adam (Kingma and Ba 2015, algorithm 1); t starts at 1."""
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * g**2
@@ -248,10 +259,20 @@ def backprop(a: float, b: float, x: float, y: float) -> dict[str, float]:
     r = abx - y
     s = r**2
     return {
-        "ax": ax, "abx": abx, "r": r, "s": s, "mse": s,
-        "dmse_ds": 1.0, "ds_dr": 2 * r, "dr_dabx": 1.0, "dabx_db": 1.0, "dabx_dax": 1.0,
-        "dax_da": x, "grad_b": 2 * r, "grad_a": 2 * r * x,
-    }  # fmt: skip
+        "ax": ax,
+        "abx": abx,
+        "r": r,
+        "s": s,
+        "mse": s,
+        "dmse_ds": 1.0,
+        "ds_dr": 2 * r,
+        "dr_dabx": 1.0,
+        "dabx_db": 1.0,
+        "dabx_dax": 1.0,
+        "dax_da": x,
+        "grad_b": 2 * r,
+        "grad_a": 2 * r * x,
+    }
 
 
 def patient(student: str) -> tuple[int, int, float, int]:
@@ -289,9 +310,13 @@ def program_gradient(program: list[list[Any]], inputs: list[float]) -> tuple[flo
             numbers.append((rest[0], np.zeros(len(inputs))))
             continue
         (u, du), (v, dv) = numbers[rest[0]], numbers[rest[-1]]
-        numbers.append({
-            "add": (u + v, du + dv), "sub": (u - v, du - dv), "mul": (u * v, u * dv + v * du),
-            "square": (u * u, 2 * u * du),
-        }[operation])  # fmt: skip
+        numbers.append(
+            {
+                "add": (u + v, du + dv),
+                "sub": (u - v, du - dv),
+                "mul": (u * v, u * dv + v * du),
+                "square": (u * u, 2 * u * du),
+            }[operation]
+        )
     value, gradient_of_all = numbers[-1]
     return float(value), [float(one) for one in gradient_of_all]

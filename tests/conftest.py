@@ -29,9 +29,13 @@ def _own_jupyter(tmp_path_factory: pytest.TempPathFactory) -> None:
 def run(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A command of this environment, run in a folder; its output is text."""
     return subprocess.run(
-        [str(BIN / command[0]), *command[1:]], cwd=folder, text=True, capture_output=True,
-        check=False, env={**os.environ, **environment},
-    )  # fmt: skip
+        [str(BIN / command[0]), *command[1:]],
+        cwd=folder,
+        text=True,
+        capture_output=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
 
 
 def new_course(folder: Path, material: Path, *assignments: str) -> Path:
@@ -72,9 +76,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         shutil.copytree(ROOT / name, course / name)
     VERIFYING["course"] = course
     VERIFYING["process"] = subprocess.Popen(
-        [str(BIN / "nbmark"), "verify", "--all", "--json"], cwd=course, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, "COLUMNS": "200"},
-    )  # fmt: skip
+        [str(BIN / "nbmark"), "verify", "--all", "--json"],
+        cwd=course,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "COLUMNS": "200"},
+    )
 
 
 def pytest_sessionfinish() -> None:

@@ -25,15 +25,15 @@ class Dask:
         folder.mkdir(parents=True)
         self._tls = tls
         self._environment = {
-            **os.environ, "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(failures),
-        }  # fmt: skip
+            **os.environ,
+            "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(failures),
+        }
         self.running: list[subprocess.Popen[bytes]] = []
         where = folder / "scheduler.json"
         protocol = "tcp" if tls is None else "tls"
         self.scheduler = self.dask(
-            "scheduler", "--port", "0", "--protocol", protocol,
-            "--scheduler-file", str(where),
-        )  # fmt: skip
+            "scheduler", "--port", "0", "--protocol", protocol, "--scheduler-file", str(where)
+        )
         wait_until(where.exists)
         self.address = json.loads(where.read_text())["address"]
 
@@ -42,14 +42,22 @@ class Dask:
     ) -> subprocess.Popen[bytes]:
         files = []
         if self._tls is not None:
-            files = ["--tls-ca-file", str(self._tls / "ca.pem"),
-                     "--tls-cert", str(self._tls / "own.pem"),
-                     "--tls-key", str(self._tls / "own.key")]  # fmt: skip
+            files = [
+                "--tls-ca-file",
+                str(self._tls / "ca.pem"),
+                "--tls-cert",
+                str(self._tls / "own.pem"),
+                "--tls-key",
+                str(self._tls / "own.key"),
+            ]
         with (self.folder / f"{command}.log").open("ab") as log:
             process = subprocess.Popen(
-                [*before, BIN / "dask", command, *arguments, *files, *ONLY_HERE], stdout=log, stderr=log,
-                env={**self._environment, **environment}, start_new_session=True,
-            )  # fmt: skip
+                [*before, BIN / "dask", command, *arguments, *files, *ONLY_HERE],
+                stdout=log,
+                stderr=log,
+                env={**self._environment, **environment},
+                start_new_session=True,
+            )
         self.running.append(process)
         return process
 
@@ -58,9 +66,17 @@ class Dask:
     ) -> subprocess.Popen[bytes]:
         """So many worker processes, and the nanny that restarts them; `before` starts them."""
         process = self.dask(
-            "worker", self.address, "--nworkers", str(number), "--nthreads", str(threads),
-            "--local-directory", str(self.folder / "local"), before=before, **environment,
-        )  # fmt: skip
+            "worker",
+            self.address,
+            "--nworkers",
+            str(number),
+            "--nthreads",
+            str(threads),
+            "--local-directory",
+            str(self.folder / "local"),
+            before=before,
+            **environment,
+        )
         wait_until(lambda: len(list(self.folder.glob("local/*/worker-*.dirlock"))) >= number)
         return process
 
@@ -68,9 +84,16 @@ class Dask:
         """How ``nbmark grade`` is told of the cluster."""
         if self._tls is None:
             return ["--scheduler", self.address]
-        return ["--scheduler", self.address, "--tls-ca", str(self._tls / "ca.pem"),
-                "--tls-cert", str(self._tls / "own.pem"),
-                "--tls-key", str(self._tls / "own.key")]  # fmt: skip
+        return [
+            "--scheduler",
+            self.address,
+            "--tls-ca",
+            str(self._tls / "ca.pem"),
+            "--tls-cert",
+            str(self._tls / "own.pem"),
+            "--tls-key",
+            str(self._tls / "own.key"),
+        ]
 
     def materials(self) -> list[Path]:
         """What assignments have left on the workers' disks."""

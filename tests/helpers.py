@@ -78,14 +78,36 @@ def as_ordinary_user(course: Path, *arguments: str) -> subprocess.CompletedProce
             for new, old in {"python": python, "source": source, "course": course}.items()
         )
         script = f'mount -t tmpfs -o mode=755 t /mnt && {mounts} && cd /mnt/course && exec "$@"'
-        command = ["unshare", "--mount", "sh", "-c", script, "sh", "setpriv", "--reuid=12345",
-                   "--regid=12345", "--clear-groups", "env"]  # fmt: skip
+        command = [
+            "unshare",
+            "--mount",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            "setpriv",
+            "--reuid=12345",
+            "--regid=12345",
+            "--clear-groups",
+            "env",
+        ]
         python, source, folder = Path("/mnt/python"), Path("/mnt/source"), Path("/mnt/course")
     return subprocess.run(
-        [*command, f"HOME={folder}", f"PYTHONPATH={source}", "PYTHONDONTWRITEBYTECODE=1",
-         f"{python}/bin/python", "-m", "nbmark.cli", *arguments],
-        cwd=course, text=True, capture_output=True, check=False,
-    )  # fmt: skip
+        [
+            *command,
+            f"HOME={folder}",
+            f"PYTHONPATH={source}",
+            "PYTHONDONTWRITEBYTECODE=1",
+            f"{python}/bin/python",
+            "-m",
+            "nbmark.cli",
+            *arguments,
+        ],
+        cwd=course,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
 
 
 def said(session: Session, code: str, timeout_s: float = 10) -> str:

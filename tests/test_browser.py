@@ -46,11 +46,20 @@ def formgrader(course: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = subprocess.Popen(
-        [str(BIN / "jupyter"), "server", "--allow-root", "--no-browser", f"--port={port}",
-         "--ip=127.0.0.1", "--IdentityProvider.token=t",
-         "--ServerApp.jpserver_extensions={'nbgrader.server_extensions.formgrader': True}"],
-        cwd=course, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [
+            str(BIN / "jupyter"),
+            "server",
+            "--allow-root",
+            "--no-browser",
+            f"--port={port}",
+            "--ip=127.0.0.1",
+            "--IdentityProvider.token=t",
+            "--ServerApp.jpserver_extensions={'nbgrader.server_extensions.formgrader': True}",
+        ],
+        cwd=course,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     address = f"http://127.0.0.1:{port}"
     try:
         _wait_for(f"{address}/api/status?token=t")
@@ -128,10 +137,11 @@ def nothing_happened(page: Page, work: str) -> None:
     assert page.evaluate("window.calls") == []
     assert page.dialogs == []  # type: ignore[attr-defined]
     strangers = [
-        one for one in page.asked  # type: ignore[attr-defined]
+        one
+        for one in page.asked  # type: ignore[attr-defined]
         if not one.startswith(("http://127.0.0.1", "file:", "data:", "about:", "blob:"))
         and not LIBRARIES.match(one)
-    ]  # fmt: skip
+    ]
     assert strangers == []
     inside = page.locator(work)
     for forbidden in ("script[src*='192.0.2']", "iframe", "object", "form", "svg script", "base"):

@@ -100,11 +100,15 @@ def own_cluster(tmp_path: Path) -> Iterator[Dask]:
 
 def grading(course: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [BIN / "nbmark", "grade", "toy", *options], cwd=course, text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [BIN / "nbmark", "grade", "toy", *options],
+        cwd=course,
+        text=True,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         # Whoever runs the tests in the background hands on that interrupts are ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    )
 
 
 def complaints(said: str) -> list[str]:
@@ -263,8 +267,9 @@ def test_workers_with_other_versions_are_refused_by_name(course, own_cluster):
         "import importlib.metadata as m\nreal = m.version\n"
         "m.version = lambda name: '1.0' if name == 'numpy' else real(name)\n"
     )
-    done = run(course, "nbmark", "grade", "toy", *own_cluster.options(),
-               PYTHONPATH=str(other.parent))  # fmt: skip
+    done = run(
+        course, "nbmark", "grade", "toy", *own_cluster.options(), PYTHONPATH=str(other.parent)
+    )
     assert done.returncode == 1
     (line,) = complaints(done.stderr)
     assert re.search(r"the worker tcp://\S+ is unfit: numpy [\d.]+ \(here 1.0\)$", line)
@@ -314,8 +319,9 @@ def test_a_worker_that_would_be_reached_without_encryption_is_refused(course):
 
 
 @pytest.mark.parametrize(
-    "address", ["tcp://192.0.2.1:8786", "192.0.2.1:8786", "tcp://127.0.0.1.example:1", "ucx://127.0.0.1:1"]
-)  # fmt: skip
+    "address",
+    ["tcp://192.0.2.1:8786", "192.0.2.1:8786", "tcp://127.0.0.1.example:1", "ucx://127.0.0.1:1"],
+)
 def test_an_address_that_is_not_encrypted_is_refused_before_anything_is_sent(course, address):
     for words in (["toy"], ["--all"]):
         done = run(course, "nbmark", "grade", *words, "--scheduler", address)
@@ -352,9 +358,23 @@ def certificates(tmp_path: Path) -> Path:
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
     for command in (
         ["-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=authority"],
-        ["-x509", "-CA", "ca.pem", "-CAkey", "ca.key", *key, "-keyout", "own.key",
-         "-out", "own.pem", "-subj", "/CN=own", "-addext", "basicConstraints=CA:FALSE"],
-    ):  # fmt: skip
+        [
+            "-x509",
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            *key,
+            "-keyout",
+            "own.key",
+            "-out",
+            "own.pem",
+            "-subj",
+            "/CN=own",
+            "-addext",
+            "basicConstraints=CA:FALSE",
+        ],
+    ):
         subprocess.run(["openssl", "req", *command], cwd=folder, check=True, capture_output=True)
     return folder
 
@@ -366,8 +386,9 @@ def test_the_way_to_the_workers_can_be_encrypted(course, certificates, tmp_path)
         for student in ("ada", "ben", "cleo"):
             hand_in_toy(course, student, RIGHT)
         assert cluster.address.startswith("tls://")
-        stranger = run(course, "nbmark", "grade", "toy", "--scheduler",
-                       cluster.address.replace("tls", "tcp"))  # fmt: skip
+        stranger = run(
+            course, "nbmark", "grade", "toy", "--scheduler", cluster.address.replace("tls", "tcp")
+        )
         assert stranger.returncode == 1
         assert len(complaints(stranger.stderr)) == 1
         done = run(course, "nbmark", "grade", "toy", *cluster.options())

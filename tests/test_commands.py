@@ -236,8 +236,12 @@ def test_one_assignment_or_all_must_be_asked_for(toy_course, words):
 
 
 def test_markup_and_control_characters_of_a_student_are_shown_as_they_are(toy_course):
-    hand_in_toy(toy_course, "ada", "class E(Exception): pass\ndef f(x):\n"
-                                   "    raise E('[/] [bold]b \\x1b[2J \\u202e end')\na = 3")  # fmt: skip
+    hand_in_toy(
+        toy_course,
+        "ada",
+        "class E(Exception): pass\ndef f(x):\n"
+        "    raise E('[/] [bold]b \\x1b[2J \\u202e end')\na = 3",
+    )
     done = run(toy_course, "nbmark", "grade", "toy")
     assert done.returncode == 0, done.stderr
     assert "\x1b[2J" not in done.stdout + done.stderr
@@ -246,8 +250,10 @@ def test_markup_and_control_characters_of_a_student_are_shown_as_they_are(toy_co
 
 def test_doctor_prints_the_limits_of_every_assignment(toy_course):
     (toy_course / "graders" / "toy" / "assignment.toml").write_text("[limits]\nfiles = 7\n")
-    findings = {one["subject"]: one["found"]
-                for one in json.loads(run(toy_course, "nbmark", "doctor", "--json").stdout)}  # fmt: skip
+    findings = {
+        one["subject"]: one["found"]
+        for one in json.loads(run(toy_course, "nbmark", "doctor", "--json").stdout)
+    }
     assert "cell_timeout_s 30" in findings["limits"]
     assert findings["limits of toy"] == "files 7"
     hand_in_toy(toy_course, "ada", RIGHT)
@@ -313,11 +319,14 @@ BROKEN_FILES = {
     ("what", "command"),
     [
         *((what, "grade toy") for what in BROKEN_FILES),
-        *((what, command) for what in ("a configuration that fails", "a limit that is no number")
-          for command in ("grade --all", "regrade toy")),
+        *(
+            (what, command)
+            for what in ("a configuration that fails", "a limit that is no number")
+            for command in ("grade --all", "regrade toy")
+        ),
         ("a limit that is no number", "verify toy"),
     ],
-)  # fmt: skip
+)
 def test_a_broken_file_of_the_course_is_one_line(toy_course, what, command):
     hand_in_toy(toy_course, "ada", RIGHT)
     break_it, said = BROKEN_FILES[what]

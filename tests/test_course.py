@@ -55,10 +55,7 @@ ANCHORS = {
         [reference.mse(1, 100), reference.mse(0, 139)],
         [408.151515, 673.454545],
     ),
-    "closed form": (
-        [*LINE, reference.mse(*LINE)],
-        [1.1050217253, 87.6714222456, 349.2008727856],
-    ),
+    "closed form": ([*LINE, reference.mse(*LINE)], [1.1050217253, 87.6714222456, 349.2008727856]),
     "best slope for b = 87.6": (reference.best_a_1d(), 1.1063985004),
     "curvature and rates": (
         [reference.curvature_1d(), 2 / reference.curvature_1d(), 1 / reference.curvature_1d()],
@@ -94,10 +91,7 @@ ANCHORS = {
         [*reference.closed_form(*BOWL), reference.loss_of(3, 3, *BOWL)],
         [1.1030756455, 1.0410217388, 6.1589265512],
     ),
-    "bowl after 20 steps": (
-        reference.descend(3, 3, 0.1, 20, *BOWL)[-1],
-        [1.194994, 1.117512],
-    ),
+    "bowl after 20 steps": (reference.descend(3, 3, 0.1, 20, *BOWL)[-1], [1.194994, 1.117512]),
     "steps in the bowl": (
         reference.first_within(
             reference.losses_along(reference.descend(3, 3, 0.1, 60, *BOWL), *BOWL),
@@ -251,9 +245,19 @@ def test_each_check_is_the_only_one_that_some_near_miss_fails(assignment):
 def test_a_notebook_opens_with_what_one_needs_and_ends_with_what_comes(assignment):
     cells = notebook("release", assignment)
     text = " ".join(cell["source"] for cell in cells)
-    for word in ("You will learn to", "You need", "Time", "Do not round", "kernel dies",
-                 "Work together", "Points", "In your own words", "What you take with you",
-                 "Glossary", "picture in words" if assignment == "mse" else "in words"):  # fmt: skip
+    for word in (
+        "You will learn to",
+        "You need",
+        "Time",
+        "Do not round",
+        "kernel dies",
+        "Work together",
+        "Points",
+        "In your own words",
+        "What you take with you",
+        "Glossary",
+        "picture in words" if assignment == "mse" else "in words",
+    ):
         assert word in text, word
     headings = [
         len(line) - len(line.lstrip("#"))
@@ -278,9 +282,30 @@ def test_no_cell_of_a_release_needs_scrolling(assignment):
 @pytest.mark.parametrize("assignment", ASSIGNMENTS)
 def test_a_release_holds_no_solution_and_no_expected_number(assignment):
     text = (ROOT / "release" / assignment / f"{assignment}.ipynb").read_text()
-    secrets = ["BEGIN SOLUTION", "MARK SCHEME", "Full:", "349.49", "1.1050", "87.67", "0.4700",
-               "120.61", "1.1042", "87.714", "121.94", "21582", "4787", "0.2218", "1.10307", "70926", "70 926", "71 thousand", "349.2",
-               "673.4", "-28", "18.003"]  # fmt: skip
+    secrets = [
+        "BEGIN SOLUTION",
+        "MARK SCHEME",
+        "Full:",
+        "349.49",
+        "1.1050",
+        "87.67",
+        "0.4700",
+        "120.61",
+        "1.1042",
+        "87.714",
+        "121.94",
+        "21582",
+        "4787",
+        "0.2218",
+        "1.10307",
+        "70926",
+        "70 926",
+        "71 thousand",
+        "349.2",
+        "673.4",
+        "-28",
+        "18.003",
+    ]
     assert not [one for one in secrets if one in text]
     assert not [one for one in checks_of(assignment) if one in text]
 

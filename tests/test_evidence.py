@@ -38,9 +38,15 @@ def test_what_is_no_evidence_counts_as_none(stored, data):
 
 @pytest.mark.parametrize(
     "change",
-    [{"schema": SCHEMA - 1}, {"student": "ada"}, {"digest": "cd" * 32}, {"notebooks": []},
-     {"results": [{}]}, {"unheard": "of"}],
-)  # fmt: skip
+    [
+        {"schema": SCHEMA - 1},
+        {"student": "ada"},
+        {"digest": "cd" * 32},
+        {"notebooks": []},
+        {"results": [{}]},
+        {"unheard": "of"},
+    ],
+)
 def test_evidence_that_was_edited_or_is_of_another_version_counts_as_none(stored, change):
     stored.write_text(json.dumps({**json.loads(stored.read_text()), **change}))
     assert found(stored) is None

@@ -55,8 +55,9 @@ def collect(course: Path, exchange: Path, **options: object) -> SafeCollect:
     config.Exchange.root = str(exchange)
     found = SafeCollect(
         coursedir=CourseDirectory(root=str(course), course_id=COURSE_ID, assignment_id="toy"),
-        config=config, **options,
-    )  # fmt: skip
+        config=config,
+        **options,
+    )
     found.start()
     return found
 
@@ -246,9 +247,11 @@ def test_whoever_handed_in_and_has_no_grade_is_not_graded(toy_course):
     assert run(toy_course, "nbgrader", "export", "--to=grades.csv").returncode == 0
     rows = list(csv.DictReader((toy_course / "grades.csv").read_text().splitlines()))
     assert [(row["student_id"], row["score"], row["status"]) for row in rows] == [
-        ("ada", "3.0", "needs manual grading"), ("ben", "", "not submitted"),
-        ("cleo", "", "not graded"), ("dan", "", "not graded"),
-    ]  # fmt: skip
+        ("ada", "3.0", "needs manual grading"),
+        ("ben", "", "not submitted"),
+        ("cleo", "", "not graded"),
+        ("dan", "", "not graded"),
+    ]
     assert (rows[2]["last_name"], rows[3]["max_score"]) == ("Moss", "5.0")
 
 

@@ -31,8 +31,9 @@ def exposed(toy_course: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(
-    "command", ["nbmark grade toy", "nbmark grade --all", "nbmark regrade toy", "nbgrader autograde toy"]
-)  # fmt: skip
+    "command",
+    ["nbmark grade toy", "nbmark grade --all", "nbmark regrade toy", "nbgrader autograde toy"],
+)
 def test_a_course_that_students_code_could_read_is_refused(exposed, command):
     done = run(exposed, *command.split())
     assert done.returncode == 1

@@ -71,11 +71,23 @@ def test_a_full_disk_changes_nothing_and_the_next_run_completes(graded, tmp_path
     small = tmp_path / "small"
     small.mkdir()
     done = subprocess.run(
-        ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, str(small),
-         str(graded), *GRADE],
-        env={**os.environ, "OUT": str(graded / "gradebook.db")}, text=True, capture_output=True,
+        [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            script,
+            str(small),
+            str(graded),
+            *GRADE,
+        ],
+        env={**os.environ, "OUT": str(graded / "gradebook.db")},
+        text=True,
+        capture_output=True,
         check=False,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     full, _ = done.stderr.split("==\n")
     assert "Traceback" not in done.stderr
@@ -86,11 +98,15 @@ def test_a_full_disk_changes_nothing_and_the_next_run_completes(graded, tmp_path
 def test_a_worker_that_is_killed_for_memory_costs_nobody_a_grade(graded):
     """The kernel's out-of-memory killer ends a check process: here a SIGKILL to each, once."""
     hand_in_toy(graded, "ada", "import time\ntime.sleep(4)\n" + HALF)
-    process = subprocess.Popen(GRADE, cwd=graded, stderr=subprocess.PIPE, text=True,
-                               stdout=subprocess.DEVNULL)  # fmt: skip
+    process = subprocess.Popen(
+        GRADE, cwd=graded, stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL
+    )
     time.sleep(3)
-    workers = [one for one in psutil.Process(process.pid).children()
-               if "nbmark.checkprocess" in one.cmdline()]  # fmt: skip
+    workers = [
+        one
+        for one in psutil.Process(process.pid).children()
+        if "nbmark.checkprocess" in one.cmdline()
+    ]
     for worker in workers:
         worker.send_signal(signal.SIGKILL)
     said = process.communicate()[1]
@@ -122,14 +138,24 @@ time.time = lambda: real() + ({jump_s} if next(calls) > 20 else 0)
 def test_inside_a_container_without_user_namespaces_grading_refuses_and_says_why(graded):
     """As Docker's default profile does: the system call that makes a namespace is forbidden."""
     script = ROOT / "tests" / "without_namespaces.py"
-    done = subprocess.run([sys.executable, str(script), *GRADE], cwd=graded, text=True,
-                          capture_output=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, str(script), *GRADE],
+        cwd=graded,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
     one_line_and_no_traceback(done)
     assert "the sandbox did not start" in done.stderr
     assert "nbmark doctor" in done.stderr
     assert points(graded) == {"ada": 3.0, "ben": 2.0}
-    doctor = subprocess.run([sys.executable, str(script), *GRADE[:3], "doctor"], cwd=graded,
-                            text=True, capture_output=True, check=False)  # fmt: skip
+    doctor = subprocess.run(
+        [sys.executable, str(script), *GRADE[:3], "doctor"],
+        cwd=graded,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
     assert doctor.returncode == 1
     assert "seccomp" in doctor.stdout
     assert shutil.which("bwrap")

@@ -109,16 +109,24 @@ open('/tmp/left', 'w').write('x'); open('/work/left', 'w').write('x'); open('/de
     with closing(Supply("bubblewrap", SMALL, ["numpy", "matplotlib.pyplot"])) as supply:
         for _ in range(2):
             with closing(supply.open()) as session:
-                assert said(session, "import os; print(os.listdir('/work'), os.listdir('/dev/shm'), "
-                                     "os.path.exists('/tmp/left'))") == "[] [] False"  # fmt: skip
+                assert (
+                    said(
+                        session,
+                        "import os; print(os.listdir('/work'), os.listdir('/dev/shm'), "
+                        "os.path.exists('/tmp/left'))",
+                    )
+                    == "[] [] False"
+                )
                 assert said(session, code) == "[] []"
 
 
 @pytest.fixture
 def library_with_a_thread() -> Iterator[str]:
     path = Path(sysconfig.get_path("purelib"), "nbmark_test_thread.py")
-    path.write_text("import threading, time\n"
-                    "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n")  # fmt: skip
+    path.write_text(
+        "import threading, time\n"
+        "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+    )
     yield path.stem
     path.unlink()
 
@@ -142,9 +150,10 @@ def test_a_library_that_leaves_threads_behind_is_not_forked_and_that_is_said_onc
     )
 
 
-@pytest.mark.parametrize(("text", "wall"), [
-    ("raise SystemExit(3)", "bubblewrap, forked"), ("import os; os._exit(3)", "bubblewrap"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "wall"),
+    [("raise SystemExit(3)", "bubblewrap, forked"), ("import os; os._exit(3)", "bubblewrap")],
+)
 def test_a_library_that_ends_whoever_imports_it_stops_nobody_who_does_not(text, wall):
     path = Path(sysconfig.get_path("purelib"), "nbmark_test_end.py")
     path.write_text(text)

@@ -86,8 +86,10 @@ def add_notebook(course: Path) -> None:
     (source / "extra.ipynb").write_text(json.dumps({**notebook, "cells": [answer, test]}))
     graders = course / "graders" / "toy"
     with (graders / "test_toy.py").open("a") as checks:
-        checks.write('\n\n@check("b", points=5, title="b is five")\ndef test_b(student):\n'
-                     '    assert student.number("b") == approx(5)\n')  # fmt: skip
+        checks.write(
+            '\n\n@check("b", points=5, title="b is five")\ndef test_b(student):\n'
+            '    assert student.number("b") == approx(5)\n'
+        )
     (graders / "wrong" / "six.toml").write_text(WRONG)
     refused = run(course, "nbmark", "grade", "toy")
     assert refused.returncode == 1

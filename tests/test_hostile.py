@@ -21,16 +21,27 @@ from helpers import as_ordinary_user
 
 CASES = attacks.cases()
 FAMILIES = {
-    "display", "kernel-tricks", "lying-answers", "malformed", "patched-libraries", "persistence",
-    "process-tricks", "reach", "resources",
-}  # fmt: skip
+    "display",
+    "kernel-tricks",
+    "lying-answers",
+    "malformed",
+    "patched-libraries",
+    "persistence",
+    "process-tricks",
+    "reach",
+    "resources",
+}
 
 
 @pytest.fixture(scope="module")
 def families() -> dict[str, dict[str, Any]]:
     """What ``make hostile`` finds, by family."""
-    done = subprocess.run([sys.executable, str(ROOT / "tests" / "hostile" / "suite.py"), "--json"],
-                          capture_output=True, text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "hostile" / "suite.py"), "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.stdout, done.stderr
     return {one["name"]: one for one in json.loads(done.stdout)}
 
@@ -46,7 +57,7 @@ def test_there_are_enough_cases_of_every_family():
 def test_the_attack_is_contained(families, case):
     verdict = next(
         one for one in families[case.family]["verdicts"] if one["case"]["name"] == case.name
-    )  # fmt: skip
+    )
     assert verdict["leaked"] == []
     assert verdict["wrongly_scored"] == []
 
@@ -88,8 +99,10 @@ def test_the_wall_of_a_process_of_its_own_holds_as_well():
     words = ["kernel-tricks", "process-tricks", "reach", "persistence", "resources"]
     done = subprocess.run(
         [sys.executable, str(ROOT / "tests" / "hostile" / "suite.py"), "--started", *words],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 

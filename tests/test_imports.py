@@ -19,8 +19,14 @@ def test_modules_and_what_is_reached_below_them_are_found():
         "def later():\n    import json\n    return plt.subplots()",
     ]
     found = imported_by(cells, {})
-    assert {"numpy", "numpy.linalg.norm", "matplotlib.pyplot", "tensorflow.keras",
-            "tensorflow.keras.layers.Dense", "json"} <= set(found)  # fmt: skip
+    assert {
+        "numpy",
+        "numpy.linalg.norm",
+        "matplotlib.pyplot",
+        "tensorflow.keras",
+        "tensorflow.keras.layers.Dense",
+        "json",
+    } <= set(found)
     assert "lost" not in found  # a cell that is no Python is passed over
 
 
@@ -31,9 +37,10 @@ def test_what_is_shipped_beside_the_notebook_counts_by_what_it_imports():
     assert not any(one.split(".")[0] == "quiet" for one in found)
 
 
-@pytest.mark.parametrize(("assignment", "library"), [
-    ("mse", "matplotlib.pyplot"), ("keras", "tensorflow.keras"), ("autodiff", "autograd.numpy"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("assignment", "library"),
+    [("mse", "matplotlib.pyplot"), ("keras", "tensorflow.keras"), ("autodiff", "autograd.numpy")],
+)
 def test_the_libraries_of_the_course_are_found(assignment, library):
     assert library in Course(ROOT).assignment(assignment).imports
 

@@ -72,8 +72,10 @@ def test_a_kill_between_two_writes_loses_nothing(handed_in, undisturbed, command
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not_graded_as_zero(handed_in)
-    again = run(handed_in, *(["nbmark", "grade", "toy"] if command == "nbmark"
-                             else ["nbgrader", "autograde", "toy"]))  # fmt: skip
+    again = run(
+        handed_in,
+        *(["nbmark", "grade", "toy"] if command == "nbmark" else ["nbgrader", "autograde", "toy"]),
+    )
     assert again.returncode == 0, again.stderr
     assert dump(handed_in, "toy") == undisturbed
 
@@ -81,9 +83,13 @@ def test_a_kill_between_two_writes_loses_nothing(handed_in, undisturbed, command
 @pytest.mark.parametrize("delay_s", [2.5, 3.5, 4.5])
 def test_a_kill_at_any_time_loses_nothing(handed_in, undisturbed, delay_s):
     process = subprocess.Popen(
-        [str(BIN / "nbgrader"), "autograde", "toy"], cwd=handed_in, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ),
-    )  # fmt: skip
+        [str(BIN / "nbgrader"), "autograde", "toy"],
+        cwd=handed_in,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=dict(os.environ),
+    )
     time.sleep(delay_s)
     process.kill()
     process.wait()
@@ -94,11 +100,15 @@ def test_a_kill_at_any_time_loses_nothing(handed_in, undisturbed, delay_s):
 def test_an_interrupt_stops_at_once_and_a_second_run_finishes(handed_in, undisturbed):
     hand_in_toy(handed_in, "ada", "import time\ntime.sleep(25)\n" + RIGHT)
     process = subprocess.Popen(
-        [str(BIN / "nbmark"), "grade", "toy"], cwd=handed_in, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        [str(BIN / "nbmark"), "grade", "toy"],
+        cwd=handed_in,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
         # Whoever runs the tests in the background hands on that interrupts are ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    )
     time.sleep(5)
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
@@ -142,9 +152,11 @@ def test_judging_again_after_a_kill_gives_what_the_first_time_would_have(
     course = Path(shutil.copytree(changed, tmp_path / "course"))
     script = "from nbmark.cli import main; main(['regrade', 'toy', '--apply', '--workers', '1'])"
     killed = subprocess.run(
-        [sys.executable, "-c", KILL.format(step=step, when=when) + script], cwd=course,
-        capture_output=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", KILL.format(step=step, when=when) + script],
+        cwd=course,
+        capture_output=True,
+        check=False,
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     again = run(course, "nbmark", "regrade", "toy", "--apply")
     assert again.returncode == 0, again.stderr

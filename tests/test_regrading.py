@@ -129,8 +129,9 @@ def test_the_whole_course_is_judged_anew_with_one_command(graded):
 
 
 def test_a_check_that_asks_something_new_runs_the_notebook_again_and_says_for_how_many(graded):
-    change_checks(graded, "student.call(\"f\", x) == approx(2 * x)",
-                  "student.call(\"f\", -x) == approx(-2 * x)")  # fmt: skip
+    change_checks(
+        graded, 'student.call("f", x) == approx(2 * x)', 'student.call("f", -x) == approx(-2 * x)'
+    )
     found = regrade(graded)
     assert (found["judged"], found["differ"], found["ran again"]) == (3, 0, 3)
     assert found["students"][0]["ran_because"] == "'test_f' asks something new at 'a'"
@@ -280,9 +281,12 @@ READ, CALL = '["name","a"]', '["call",["name","f"],[],{}]'
 @pytest.fixture
 def replay() -> Replay:
     evidence = [
-        Asked("one", "t", READ, "1"), Asked("one", "t", CALL, "10"), Asked("one", "t", CALL, "11"),
-        Asked("two", "t", READ, "2"), Asked("two", "t", CALL, "", "It took too long."),
-    ]  # fmt: skip
+        Asked("one", "t", READ, "1"),
+        Asked("one", "t", CALL, "10"),
+        Asked("one", "t", CALL, "11"),
+        Asked("two", "t", READ, "2"),
+        Asked("two", "t", CALL, "", "It took too long."),
+    ]
     reached = {"one": Reached(), "two": Reached(), "three": Reached("It was never run.", "Oh.")}
     return Replay(Heard("ada", ["one", "two", "three"], reached, evidence, ""))
 

@@ -103,11 +103,14 @@ def test_the_work_directory_has_a_size(session):
     assert said(session, "open('big', 'wb').write(b'x' * (40 << 20))") == "OSError"
 
 
-@pytest.mark.parametrize("code", [
-    "kept = bytearray(900 << 20)",
-    "import mmap\nkept = [mmap.mmap(-1, 50 << 20) for _ in range(30)]\nfor m in kept: m.write(b'x' * (50 << 20))",
-    "import os\nfor _ in range(6):\n    if os.fork() == 0:\n        kept = bytearray(200 << 20)\n        while True: pass\nos.wait()",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "code",
+    [
+        "kept = bytearray(900 << 20)",
+        "import mmap\nkept = [mmap.mmap(-1, 50 << 20) for _ in range(30)]\nfor m in kept: m.write(b'x' * (50 << 20))",
+        "import os\nfor _ in range(6):\n    if os.fork() == 0:\n        kept = bytearray(200 << 20)\n        while True: pass\nos.wait()",
+    ],
+)
 def test_memory_is_limited_however_it_is_taken(session, code):
     done = session.run_cell(code, 20)
     assert done.error_name == "MemoryError" or session.ended == "memory"
@@ -145,10 +148,10 @@ import subprocess, threading
 threading.Thread(target=lambda: subprocess.run(["sleep", "60"])).start()"""
 
 
-@pytest.mark.parametrize(("command", "count"), [
-    (["sh", "-c", NESTED, NESTED, "1100"], 1101),
-    ([sys.executable, "-c", IN_A_THREAD], 2),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("command", "count"),
+    [(["sh", "-c", NESTED, NESTED, "1100"], 1101), ([sys.executable, "-c", IN_A_THREAD], 2)],
+)
 def test_every_process_is_found_however_deep_and_whatever_thread_started_it(command, count):
     program = subprocess.Popen(command, start_new_session=True)
     try:
@@ -218,8 +221,14 @@ g = [1.0]
 """
     session.run_cell(code, 10)
     assert "ok" in ask(session, name("f")([1.0]))
-    assert said(session, "print(round(np.random.rand(), 6), round(random.random(), 6), os.getcwd(), "
-                         "plt.get_fignums())") == "0.417022 0.134364 /work []"  # fmt: skip
+    assert (
+        said(
+            session,
+            "print(round(np.random.rand(), 6), round(random.random(), 6), os.getcwd(), "
+            "plt.get_fignums())",
+        )
+        == "0.417022 0.134364 /work []"
+    )
 
 
 def test_a_session_that_dies_says_so(session):

@@ -91,9 +91,10 @@ def test_plain_assertions_work_with_approx():
 
 
 @pytest.mark.parametrize(
-    "value", [np.array([]), [], np.zeros((0, 3)), np.full(7, 3.0), [3.0, 3.0], "3", [[3.0], [3.0, 3.0]]],
+    "value",
+    [np.array([]), [], np.zeros((0, 3)), np.full(7, 3.0), [3.0, 3.0], "3", [[3.0], [3.0, 3.0]]],
     ids=repr,
-)  # fmt: skip
+)
 @pytest.mark.parametrize("wanted", [3.0, approx(3.0), np.array([3.0, 3.0, 3.0]), approx([3.0] * 3)])
 def test_no_value_of_another_shape_is_equal(value, wanted):
     assert Answer(value, "a") != wanted
@@ -105,10 +106,27 @@ def test_fail_carries_the_sentence():
         fail("Try again.")
 
 
-@pytest.mark.parametrize("value", [
-    None, True, 1, -7, 2**70, 1.5, "text", 2 + 1j, [1, [2.0]], (1, "a"), {"a": [1]}, {1: 2},
-    np.float32(1.5), np.arange(6).reshape(2, 3), np.array([], dtype=bool), float("inf"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        1,
+        -7,
+        2**70,
+        1.5,
+        "text",
+        2 + 1j,
+        [1, [2.0]],
+        (1, "a"),
+        {"a": [1]},
+        {1: 2},
+        np.float32(1.5),
+        np.arange(6).reshape(2, 3),
+        np.array([], dtype=bool),
+        float("inf"),
+    ],
+)
 def test_plain_data_survives_the_way_there_and_back(value):
     there = json.loads(json.dumps(encode(value), allow_nan=False))
     back = decode(there)
@@ -123,8 +141,14 @@ HOSTILE = [
     {"array": {"dtype": "<f8,<f8", "shape": [1], "data": "A" * 24}},
     {"array": {"dtype": "V8", "shape": [1], "data": "AAAAAAAAAAA="}},
     {"array": {"dtype": 7, "shape": 7, "data": 7}},
-    {"pickle": "gASVAAAA"}, {"float": "1"}, {"list": 3}, {"dict": [[{"list": []}, 1]]}, {}, {"a": 1, "b": 2}, [1],
-]  # fmt: skip
+    {"pickle": "gASVAAAA"},
+    {"float": "1"},
+    {"list": 3},
+    {"dict": [[{"list": []}, 1]]},
+    {},
+    {"a": 1, "b": 2},
+    [1],
+]
 
 
 @pytest.mark.parametrize("value", HOSTILE, ids=repr)
@@ -173,14 +197,25 @@ def student(reply: object) -> Student:
     return Student("ada", lambda question: json.dumps(reply), 1000, "Cell 3 ended in an error.")
 
 
-@pytest.mark.parametrize(("reply", "said"), [
-    ({"error": {"kind": "missing-name", "name": "x"}}, "no variable or function called x at this point. Cell 3"),
-    ({"error": {"kind": "raised", "type": "ValueError", "message": "no"}}, "x ended in an error: ValueError: no"),
-    ({"error": {"kind": "interrupted"}}, "took too long"),
-    ({"error": {"kind": "too-large"}}, "too large"),
-    ({"error": 7}, "could not be read"), ({}, "could not be read"), (7, "could not be read"),
-    ({"ok": {"evil": 1}}, "could not be read"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (
+            {"error": {"kind": "missing-name", "name": "x"}},
+            "no variable or function called x at this point. Cell 3",
+        ),
+        (
+            {"error": {"kind": "raised", "type": "ValueError", "message": "no"}},
+            "x ended in an error: ValueError: no",
+        ),
+        ({"error": {"kind": "interrupted"}}, "took too long"),
+        ({"error": {"kind": "too-large"}}, "too large"),
+        ({"error": 7}, "could not be read"),
+        ({}, "could not be read"),
+        (7, "could not be read"),
+        ({"ok": {"evil": 1}}, "could not be read"),
+    ],
+)
 def test_every_trouble_of_a_student_is_said_in_plain_words(reply, said):
     with pytest.raises(CheckFailed, match=said):
         student(reply).value("x")
@@ -267,8 +302,16 @@ def test_cells_that_lost_their_ids_are_known_by_text_and_place():
     assert not any(cell.doubt or cell.restored for cell in found)
 
 
-@pytest.mark.parametrize("order", [[2, 0, 1, 3, 4, 5], [0, 2, 1, 3, 4, 5], [5, 4, 3, 2, 1, 0],
-                                   [0, 1, 3, 2, 4, 5], [4, 2, 0, 1, 3, 5]])  # fmt: skip
+@pytest.mark.parametrize(
+    "order",
+    [
+        [2, 0, 1, 3, 4, 5],
+        [0, 2, 1, 3, 4, 5],
+        [5, 4, 3, 2, 1, 0],
+        [0, 1, 3, 2, 4, 5],
+        [4, 2, 0, 1, 3, 5],
+    ],
+)
 def test_tests_stand_below_their_answers_wherever_a_student_put_them(order):
     found = [cell.grade_id for cell in restore([TASKS[one] for one in order], TASKS)]
     assert sorted(found) == sorted(cell.grade_id for cell in TASKS)

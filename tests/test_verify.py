@@ -101,8 +101,12 @@ BROKEN = {
     "passes a known wrong answer": ("matches(3.0", "matches(3.5, rel=1", "takes 0 points, not 1"),
     "says another sentence": ("One too many.", "Off by one.", "says 'Off by one.', not"),
     "cannot be imported": ("from nbmark", "from nowhere", "No module named 'nowhere'"),
-    "is no check": ('@check("a", points=2, title="f doubles")', "", "test_f in test_toy.py is no check"),
-}  # fmt: skip
+    "is no check": (
+        '@check("a", points=2, title="f doubles")',
+        "",
+        "test_f in test_toy.py is no check",
+    ),
+}
 
 
 @pytest.mark.parametrize("how", BROKEN)
@@ -162,8 +166,16 @@ def test_questions_that_disturb_are_found(toy_course):
     )
     change(toy_course, "*answer*", "answer", source)
     notebook = json.loads((toy_course / source).read_text())
-    notebook["cells"].append({"cell_type": "code", "id": "z", "metadata": {}, "source": "print(n)",
-                              "outputs": [], "execution_count": None})  # fmt: skip
+    notebook["cells"].append(
+        {
+            "cell_type": "code",
+            "id": "z",
+            "metadata": {},
+            "source": "print(n)",
+            "outputs": [],
+            "execution_count": None,
+        }
+    )
     (toy_course / source).write_text(json.dumps(notebook))
     assert run(toy_course, "nbgrader", "generate_assignment", "toy", "--force").returncode == 0
     done = run(toy_course, "nbmark", "verify", "toy")
@@ -171,8 +183,11 @@ def test_questions_that_disturb_are_found(toy_course):
 
 
 def test_a_check_that_raises_on_one_odd_submission_stops_nobody(toy_course):
-    change(toy_course, 'student.number("a").matches(3.0', 'student.value("a").value + 0.0\n    '
-           'student.number("a").matches(3.0')  # fmt: skip
+    change(
+        toy_course,
+        'student.number("a").matches(3.0',
+        'student.value("a").value + 0.0\n    student.number("a").matches(3.0',
+    )
     hand_in_toy(toy_course, "ada", RIGHT)
     hand_in_toy(toy_course, "ben", "a = np.array(['three'])\ndef f(x):\n    return 2 * x")
     hand_in_toy(toy_course, "cleo", "a = 'x'\ndef f(x):\n    return 2 * x")

@@ -33,12 +33,17 @@ def gradient_is_right(student, name, index):
         fail(f"{name} is None. {SAW} A variable, used inside the tape's block?")
     root = FULL[index] / (2 * np.sqrt(reference.mse(*START)))
     # float32: -553.09094 and 0.727273.
-    student.number(name).matches(FULL[index], rel=1e-4, mistakes=[
-        (FULL[index] * 33, ONE_NUMBER),
-        (root, SHAPE),
-        (broadcast_gradient()[index], SHAPE),
-        (FULL[1 - index], "Gradients are ordered (a, b)."),
-    ], otherwise="This is not the gradient of the MSE at (0, 139).")  # fmt: skip
+    student.number(name).matches(
+        FULL[index],
+        rel=1e-4,
+        mistakes=[
+            (FULL[index] * 33, ONE_NUMBER),
+            (root, SHAPE),
+            (broadcast_gradient()[index], SHAPE),
+            (FULL[1 - index], "Gradients are ordered (a, b)."),
+        ],
+        otherwise="This is not the gradient of the MSE at (0, 139).",
+    )
 
 
 @check("tape", points=1, title="Gradient for a from the tape")
@@ -54,8 +59,10 @@ def test_gradient_b(student):
 def line_is_right(student, names, mistakes):
     """Compare a line after 300 updates."""
     if any(student.value(one).value is None for one in names):
-        fail("There is no line yet. If the second update ended in a TypeError: A tensor is not "
-             "watched; how does one change a variable in place?")  # fmt: skip
+        fail(
+            "There is no line yet. If the second update ended in a TypeError: A tensor is not "
+            "watched; how does one change a variable in place?"
+        )
     line = np.array([student.number(one).value for one in names])
 
     def near(point):
@@ -77,12 +84,16 @@ def off_by_one():
 
 @check("eager", points=2, title="300 eager updates")
 def test_eager(student):
-    line_is_right(student, ("a_300", "b_300"), [
-        *off_by_one(),
-        (descend(*START, 0.0002, 300)[-1], FIRST_UPDATE),
-        (descend(*START, 0.00004, 300)[-1], FIRST_UPDATE),
-        (descend(*START, 0.0004, 30)[-1], FIRST_UPDATE),
-    ])  # fmt: skip
+    line_is_right(
+        student,
+        ("a_300", "b_300"),
+        [
+            *off_by_one(),
+            (descend(*START, 0.0002, 300)[-1], FIRST_UPDATE),
+            (descend(*START, 0.00004, 300)[-1], FIRST_UPDATE),
+            (descend(*START, 0.0004, 30)[-1], FIRST_UPDATE),
+        ],
+    )
 
 
 # Traced functions ------------------------------------------------------------------------------
@@ -91,9 +102,9 @@ def test_eager(student):
 @check("graph", points=1, title="300 updates under tf.function")
 def test_graph_line(student):
     reset = "Have you reset the variables to (0, 139) before?"
-    line_is_right(student, ("a_graph", "b_graph"), [
-        *off_by_one(), (descend(*START, 0.0004, 600)[-1], reset),
-    ])  # fmt: skip
+    line_is_right(
+        student, ("a_graph", "b_graph"), [*off_by_one(), (descend(*START, 0.0004, 600)[-1], reset)]
+    )
 
 
 @check("graph", points=1, title="train_step is a traced function")
@@ -117,8 +128,10 @@ def test_speed(student):
     if not (eager > 0 and graph > 0):
         fail("Seconds are positive. When do you read the clock?", own=f"{eager:.4g}, {graph:.4g}")
     if abs(ratio * graph - eager) > 0.01 * eager:
-        fail("Which time is divided by which, and was the first call warmed up?",
-             own=f"{eager:.4g} s, {graph:.4g} s, {ratio:.4g}")  # fmt: skip
+        fail(
+            "Which time is divided by which, and was the first call warmed up?",
+            own=f"{eager:.4g} s, {graph:.4g} s, {ratio:.4g}",
+        )
     # Times depend on the machine: a traced function is as good as a large ratio.
     if ratio <= 1.5 and student.probe(tracing_count, "train_step").value != 1:
         fail(TRACED, own=f"{ratio:.4g}")
@@ -130,10 +143,14 @@ def test_speed(student):
 @check("autograd", points=1, title="The gradient from autograd")
 def test_autograd(student):
     answer = student.array("grads_autograd")
-    Answer(answer.value.ravel(), "grads_autograd").matches(FULL, rel=1e-5, mistakes=[
-        (FULL[::-1], "Ask for both derivatives in the order (a, b)."),
-        (FULL * 33, "Is your function the mean of the squares?"),
-    ])  # fmt: skip
+    Answer(answer.value.ravel(), "grads_autograd").matches(
+        FULL,
+        rel=1e-5,
+        mistakes=[
+            (FULL[::-1], "Ask for both derivatives in the order (a, b)."),
+            (FULL * 33, "Is your function the mean of the squares?"),
+        ],
+    )
 
 
 POINTS = (-1.5, 0.25, 2 / 3, 4.0)
@@ -147,10 +164,18 @@ def slope_of_logarithm(x):
 def test_chain_rule(student):
     for x in POINTS:
         right = slope_of_logarithm(x)
-        student.call("chain_rule", x).number().matches(right, rel=1e-6, abs=1e-9, mistakes=[
-            (right / 3, "What does x multiply inside the innermost bracket? Its inner derivative."),
-            (6 * (3 * x - 2), "The derivative of the logarithm is one over its argument."),
-        ])  # fmt: skip
+        student.call("chain_rule", x).number().matches(
+            right,
+            rel=1e-6,
+            abs=1e-9,
+            mistakes=[
+                (
+                    right / 3,
+                    "What does x multiply inside the innermost bracket? Its inner derivative.",
+                ),
+                (6 * (3 * x - 2), "The derivative of the logarithm is one over its argument."),
+            ],
+        )
 
 
 @check("chain", points=1, title="The same from a tape")
@@ -176,51 +201,71 @@ def programs_are_right(student, programs, sentence):
 
 @check("value", points=1, title="Minus")
 def test_minus(student):
-    programs_are_right(student, [
-        ([["sub", 0, 1]], [2.5, -4.0]),
-        ([["const", 3.0], ["sub", 0, 1]], [1.25]),
-        ([["sub", 0, 1], ["mul", 3, 2]], [5.0, 0.5, -2.0]),
-    ], "v - w: what are its value, and its derivatives for v and for w?")  # fmt: skip
+    programs_are_right(
+        student,
+        [
+            ([["sub", 0, 1]], [2.5, -4.0]),
+            ([["const", 3.0], ["sub", 0, 1]], [1.25]),
+            ([["sub", 0, 1], ["mul", 3, 2]], [5.0, 0.5, -2.0]),
+        ],
+        "v - w: what are its value, and its derivatives for v and for w?",
+    )
 
 
 @check("value", points=1, title="Square")
 def test_square(student):
-    programs_are_right(student, [
-        ([["square", 0]], [-3.0]),
-        ([["add", 0, 1], ["square", 2]], [1.5, 0.25]),
-    ], "v.square(): what is the derivative of a square?")  # fmt: skip
+    programs_are_right(
+        student,
+        [([["square", 0]], [-3.0]), ([["add", 0, 1], ["square", 2]], [1.5, 0.25])],
+        "v.square(): what is the derivative of a square?",
+    )
 
 
 @check("value", points=1, title="Numbers on either side")
 def test_numbers_on_either_side(student):
-    programs_are_right(student, [
-        ([["const", 3.0], ["sub", 1, 0]], [1.25]),
-        ([["const", 2.0], ["mul", 1, 0]], [-0.5]),
-        ([["const", 7.0], ["add", 1, 0]], [4.0]),
-    ], "3 - v, 2 * v and 7 + v: which method does Python call, and which number comes first?",
-    )  # fmt: skip
+    programs_are_right(
+        student,
+        [
+            ([["const", 3.0], ["sub", 1, 0]], [1.25]),
+            ([["const", 2.0], ["mul", 1, 0]], [-0.5]),
+            ([["const", 7.0], ["add", 1, 0]], [4.0]),
+        ],
+        "3 - v, 2 * v and 7 + v: which method does Python call, and which number comes first?",
+    )
 
 
 @check("value", points=1, title="Back through several steps")
 def test_back_through_steps(student):
-    programs_are_right(student, [
-        ([["mul", 0, 1], ["add", 4, 2], ["mul", 5, 3]], [2.0, 3.0, -1.0, 0.5]),
-        ([["mul", 0, 1], ["mul", 3, 2]], [1.5, -2.0, 4.0]),
-    ], "backward() has to reach the parents of the parents too.")  # fmt: skip
+    programs_are_right(
+        student,
+        [
+            ([["mul", 0, 1], ["add", 4, 2], ["mul", 5, 3]], [2.0, 3.0, -1.0, 0.5]),
+            ([["mul", 0, 1], ["mul", 3, 2]], [1.5, -2.0, 4.0]),
+        ],
+        "backward() has to reach the parents of the parents too.",
+    )
     # A sum that two later steps use, the second one through the first: parents last.
-    programs_are_right(student, [
-        ([["add", 0, 1], ["mul", 2, 0], ["mul", 2, 3], ["add", 4, 1]], [0.5, -1.25]),
-        ([["mul", 0, 1], ["add", 2, 0], ["mul", 3, 2], ["add", 4, 2]], [2.0, -3.0]),
-    ], CONTRIBUTIONS)  # fmt: skip
+    programs_are_right(
+        student,
+        [
+            ([["add", 0, 1], ["mul", 2, 0], ["mul", 2, 3], ["add", 4, 1]], [0.5, -1.25]),
+            ([["mul", 0, 1], ["add", 2, 0], ["mul", 3, 2], ["add", 4, 2]], [2.0, -3.0]),
+        ],
+        CONTRIBUTIONS,
+    )
 
 
 @check("value", points=1, title="A number that meets itself")
 def test_shared_numbers(student):
-    programs_are_right(student, [
-        ([["mul", 0, 0]], [-1.5]),
-        ([["mul", 0, 0], ["add", 1, 0]], [3.0]),
-        ([["add", 0, 0]], [4.0]),
-    ], CONTRIBUTIONS)  # fmt: skip
+    programs_are_right(
+        student,
+        [
+            ([["mul", 0, 0]], [-1.5]),
+            ([["mul", 0, 0], ["add", 1, 0]], [3.0]),
+            ([["add", 0, 0]], [4.0]),
+        ],
+        CONTRIBUTIONS,
+    )
 
 
 @check("plot", points=1, title="A bar for each time")
@@ -233,5 +278,7 @@ def test_bars(student):
         ratios = np.divide.outer(lengths, lengths[lengths != 0])
         if np.isclose(ratios, graph / eager, rtol=0.01).any() and len(lengths) >= 2:
             return
-    fail("I cannot find two bars whose lengths are your two times in ax_speed.",
-         own=f"{len(picture.bars)} bars")  # fmt: skip
+    fail(
+        "I cannot find two bars whose lengths are your two times in ax_speed.",
+        own=f"{len(picture.bars)} bars",
+    )

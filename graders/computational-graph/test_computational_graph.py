@@ -72,10 +72,17 @@ def test_graph_computes(student):
     # 1e-4: float32 sums of 33 squares of some hundreds.
     found = at_points(student, "loss_").array((len(POINTS),)).value
     right = np.array([mse(a, b) for a, b in POINTS])
-    Answer(found, "loss_ for three lines").matches(right, rel=1e-4, mistakes=[
-        (right * 33, TOP), (np.sqrt(right), TOP), (right * 33 / 32, TOP),
-        (np.array([mse(b, a) for a, b in POINTS]), "Which of the two variables multiplies x_?"),
-    ], otherwise="Does your graph take all women, and subtract the right constant?")  # fmt: skip
+    Answer(found, "loss_ for three lines").matches(
+        right,
+        rel=1e-4,
+        mistakes=[
+            (right * 33, TOP),
+            (np.sqrt(right), TOP),
+            (right * 33 / 32, TOP),
+            (np.array([mse(b, a) for a, b in POINTS]), "Which of the two variables multiplies x_?"),
+        ],
+        otherwise="Does your graph take all women, and subtract the right constant?",
+    )
 
 
 @check("build", points=1, title="The types of the operations")
@@ -86,8 +93,10 @@ def test_operation_types(student):
         return
     if found[::-1] in WAYS:
         fail("Look at the order: from a_var up to the loss.", own=str(types))
-    fail("Walk from the loss down, one op.inputs after the other, and write each op.type down.",
-         own=str(types)[:200])  # fmt: skip
+    fail(
+        "Walk from the loss down, one op.inputs after the other, and write each op.type down.",
+        own=str(types)[:200],
+    )
 
 
 # Run (listing 3.3) -----------------------------------------------------------------------------
@@ -98,12 +107,23 @@ def test_forward(student):
     right = mse(*START)
     after = path()[1]
     # 1e-5: float32 prints 673.4545; rounding the mean (673.3223) is 2e-4 off.
-    student.number("loss_start").matches(right, rel=1e-5, mistakes=[
-        *((wrong, TOP) for wrong in (right * 33, np.sqrt(right), right * 33 / 32)),
-        *((wrong, AT_THE_MOMENT) for wrong in (
-            mse(139, 0), mse(*after), mse(0, float(SBP.mean())),
-            mse(*(np.array(START) + (after - START) / 2)))),
-    ], otherwise=AT_THE_MOMENT)  # fmt: skip
+    student.number("loss_start").matches(
+        right,
+        rel=1e-5,
+        mistakes=[
+            *((wrong, TOP) for wrong in (right * 33, np.sqrt(right), right * 33 / 32)),
+            *(
+                (wrong, AT_THE_MOMENT)
+                for wrong in (
+                    mse(139, 0),
+                    mse(*after),
+                    mse(0, float(SBP.mean())),
+                    mse(*(np.array(START) + (after - START) / 2)),
+                )
+            ),
+        ],
+        otherwise=AT_THE_MOMENT,
+    )
 
 
 @check("gradients", points=1, title="Gradients at the start")
@@ -111,9 +131,12 @@ def test_gradients(student):
     right = np.array(gradient(*START))
     answer = student.array("grads_start")
     # float32: -553.09094, 0.727273.
-    Answer(answer.value.ravel(), "grads_start").matches(right, rel=1e-4, mistakes=[
-        (right * 33, ORDER_ASKED), (right[::-1], ORDER_ASKED),
-    ], otherwise=ORDER_ASKED)  # fmt: skip
+    Answer(answer.value.ravel(), "grads_start").matches(
+        right,
+        rel=1e-4,
+        mistakes=[(right * 33, ORDER_ASKED), (right[::-1], ORDER_ASKED)],
+        otherwise=ORDER_ASKED,
+    )
 
 
 @check("gradients", points=1, title="The graph holds the gradients of any line")
@@ -121,9 +144,13 @@ def test_gradient_nodes(student):
     both = [student.probe(run_at, "graph", "a_", "b_", name("grads_")[i], POINTS) for i in (0, 1)]
     found = np.column_stack([one.array((len(POINTS),)).value for one in both])
     right = np.array([gradient(a, b) for a, b in POINTS])
-    Answer(found, "grads_ for three lines").matches(right, rel=1e-3, abs=1e-2, mistakes=[
-        (right[:, ::-1], "Ask for the gradients in the order (a, b)."),
-    ], otherwise="grads_ should be the two nodes that v1.gradients returns for loss_.")  # fmt: skip
+    Answer(found, "grads_ for three lines").matches(
+        right,
+        rel=1e-3,
+        abs=1e-2,
+        mistakes=[(right[:, ::-1], "Ask for the gradients in the order (a, b).")],
+        otherwise="grads_ should be the two nodes that v1.gradients returns for loss_.",
+    )
 
 
 # Train (listing 3.4) ---------------------------------------------------------------------------
@@ -136,10 +163,16 @@ def test_train_op(student):
         change = found.array((2,)).value - point
         right = -0.0004 * np.array(gradient(*point))
         # The change of b is 0.0003 in 139: float32 leaves 5 % of it, so a decides.
-        Answer(change, "change of (a, b)").matches(right, rel=1e-3, abs=3e-5, mistakes=[
-            (right / 10, "The rate of your optimizer is ten times off."),
-            (-right, "This update goes uphill."),
-        ], otherwise="One run of train_op_ should be one update with the rate 0.0004.")  # fmt: skip
+        Answer(change, "change of (a, b)").matches(
+            right,
+            rel=1e-3,
+            abs=3e-5,
+            mistakes=[
+                (right / 10, "The rate of your optimizer is ten times off."),
+                (-right, "This update goes uphill."),
+            ],
+            otherwise="One run of train_op_ should be one update with the rate 0.0004.",
+        )
 
 
 def line_is_right(student, names, steps, rel_a, rel_b):
@@ -147,8 +180,9 @@ def line_is_right(student, names, steps, rel_a, rel_b):
     a, b = (student.number(one).value for one in names)
 
     def near(point, wider=1.0):
-        return (abs(a - point[0]) <= wider * rel_a * abs(point[0])
-                and abs(b - point[1]) <= wider * rel_b * abs(point[1]))  # fmt: skip
+        return abs(a - point[0]) <= wider * rel_a * abs(point[0]) and abs(
+            b - point[1]
+        ) <= wider * rel_b * abs(point[1])
 
     if near(path()[steps]):
         return
@@ -196,8 +230,11 @@ def test_function_types(student):
     found = set(plain(types)) if isinstance(types, list | tuple) else set()
     wanted = {"placeholder", "mul", "add", "mean"}
     if not wanted <= found or not {"square", "squareddifference"} & found:
-        fail("List the type of every operation of the concrete function's graph, its inputs (the "
-             "placeholders) included.", own=str(types)[:200])  # fmt: skip
+        fail(
+            "List the type of every operation of the concrete function's graph, its inputs (the "
+            "placeholders) included.",
+            own=str(types)[:200],
+        )
 
 
 @check("local", points=2, title="The six local gradients, from a graph")
@@ -205,18 +242,24 @@ def test_local_gradients(student):
     woman = reference.backprop(0.0, 139.0, 58.0, 153.0)
     answer = student.value("local_gradients")
     for key in ("dmse_ds", "ds_dr", "dr_dabx", "dabx_db", "dabx_dax", "dax_da"):
-        answer[key].number().matches(woman[key], rel=1e-5, otherwise={
-            "ds_dr": "Which residual does your graph square: abx - y?",
-            "dax_da": "How much does a·x change when a grows by 1?",
-        }.get(key, f"'{key}' is not the gradient of this edge."))  # fmt: skip
+        answer[key].number().matches(
+            woman[key],
+            rel=1e-5,
+            otherwise={
+                "ds_dr": "Which residual does your graph square: abx - y?",
+                "dax_da": "How much does a·x change when a grows by 1?",
+            }.get(key, f"'{key}' is not the gradient of this edge."),
+        )
 
 
 @check("events", points=2, title="The event file holds your graph")
 def test_event_file(student):
     nodes = dict(student.probe(nodes_in_events, "log_dir").value)
     if not {"a_var", "b_var", "x_const", "y_const"} <= nodes.keys():
-        fail("Does the writer know your graph, and was it closed?",
-             own=f"{len(nodes)} nodes in the event files")  # fmt: skip
+        fail(
+            "Does the writer know your graph, and was it closed?",
+            own=f"{len(nodes)} nodes in the event files",
+        )
 
 
 @check("plot", points=1, title="The training curve")
@@ -230,9 +273,13 @@ def test_training_curve(student):
             continue
         steps = np.round(inside[:, 0]).astype(int)
         # One update more or less is accepted, as in the numbers.
-        near = [np.isclose(inside[:, 1], losses[np.clip(steps + shift, 0, None)], rtol=2e-3)
-                for shift in (-1, 0, 1)]  # fmt: skip
+        near = [
+            np.isclose(inside[:, 1], losses[np.clip(steps + shift, 0, None)], rtol=2e-3)
+            for shift in (-1, 0, 1)
+        ]
         if np.any(near, axis=0).all():
             return
-    fail("I cannot find the losses of the first 5 000 updates in ax_training: updates to the "
-         "right, MSE upwards, at least 20 points.")  # fmt: skip
+    fail(
+        "I cannot find the losses of the first 5 000 updates in ax_training: updates to the "
+        "right, MSE upwards, at least 20 points."
+    )

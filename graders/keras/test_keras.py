@@ -34,8 +34,10 @@ def line_is_right(student, variable, steps, rel_a, b_tolerance, mistakes):
         fail(f"{variable} should be two numbers: [a, b].", own=str(line))
 
     def near(point, factor=1.0):
-        return (abs(line[0] - point[0]) <= factor * rel_a * abs(point[0])
-                and abs(line[1] - point[1]) <= factor * b_tolerance)  # fmt: skip
+        return (
+            abs(line[0] - point[0]) <= factor * rel_a * abs(point[0])
+            and abs(line[1] - point[1]) <= factor * b_tolerance
+        )
 
     if near(path()[steps]):
         return
@@ -53,8 +55,10 @@ def line_is_right(student, variable, steps, rel_a, b_tolerance, mistakes):
 def test_structure(student):
     seen = student.probe(description_of, "model").value
     if seen["parameters"] != 2:
-        fail("A line has two parameters. How many has your model (model.count_params())?",
-             own=str(seen["parameters"]))  # fmt: skip
+        fail(
+            "A line has two parameters. How many has your model (model.count_params())?",
+            own=str(seen["parameters"]),
+        )
     if seen["layers"] != ["Dense"] or seen["units"] != [1]:
         fail("The model should hold one Dense layer with one unit.", own=str(seen["layers"]))
     if seen["activations"] != ["linear"]:
@@ -74,8 +78,10 @@ def test_compiled(student):
     if seen["optimizer"] != "SGD":
         fail("Compile with the optimizer SGD.", own=seen["optimizer"])
     if not np.isclose(seen["rate"], 0.0004, rtol=1e-5):
-        fail("Compile with the learning rate 0.0004: ask the optimizer for its rate.",
-             own=f"{seen['rate']:g}")  # fmt: skip
+        fail(
+            "Compile with the learning rate 0.0004: ask the optimizer for its rate.",
+            own=f"{seen['rate']:g}",
+        )
     if seen["loss"].lower() not in MSE_NAMES:
         fail("Compile with the mean squared error as loss.", own=seen["loss"])
 
@@ -84,11 +90,16 @@ def test_compiled(student):
 def test_mse_at_start(student):
     right = mse(*START)
     # 1e-5: float32. The broadcasting trap gives the right number here, so it is asked later.
-    student.number("mse_start").matches(right, rel=1e-5, mistakes=[
-        (right * 33, "This is a sum. evaluate gives a mean."),
-        (np.sqrt(right), "The MSE is measured in mmHg². Is the root one step too many?"),
-        (mse(*path()[1]), "This is the loss after an update. Evaluate before you train."),
-    ], otherwise="Evaluate the untrained model on all women.")  # fmt: skip
+    student.number("mse_start").matches(
+        right,
+        rel=1e-5,
+        mistakes=[
+            (right * 33, "This is a sum. evaluate gives a mean."),
+            (np.sqrt(right), "The MSE is measured in mmHg². Is the root one step too many?"),
+            (mse(*path()[1]), "This is the loss after an update. Evaluate before you train."),
+        ],
+        otherwise="Evaluate the untrained model on all women.",
+    )
 
 
 # One update ------------------------------------------------------------------------------------
@@ -100,12 +111,19 @@ def test_one_update(student):
     # float32 errs by 1.5e-5, an unchanged intercept by 2.9e-4.
     first = descend(*START, 0.0004, 1, AGE[:32], SBP[:32])[-1]
     two_batches = descend(*first, 0.0004, 1, AGE[32:], SBP[32:])[-1]
-    line_is_right(student, "weights_1", 1, 1e-4, 3e-5, [
-        (two_batches, BATCHES),
-        ((4.7563, 139.0556), BATCHES),
-        *((path()[updates], EXECUTION) for updates in (20, 100, 200, 500, 1000)),
-        (path()[1] / (10, 1), "Ask the optimizer for its rate."),
-    ])  # fmt: skip
+    line_is_right(
+        student,
+        "weights_1",
+        1,
+        1e-4,
+        3e-5,
+        [
+            (two_batches, BATCHES),
+            ((4.7563, 139.0556), BATCHES),
+            *((path()[updates], EXECUTION) for updates in (20, 100, 200, 500, 1000)),
+            (path()[1] / (10, 1), "Ask the optimizer for its rate."),
+        ],
+    )
 
 
 @check("one-update", points=2, title="Your own MSE after one update")
@@ -132,8 +150,10 @@ def often_seen(steps):
     yield descend(*START, 0.00004, steps)[-1], RATE_AND_ITERATIONS
     yield path()[steps // 10], RATE_AND_ITERATIONS
     yield descend(0.0, 0.0, 0.0004, steps)[-1], WHERE_STARTED
-    yield (reference.closed_form(AGE, SBP),
-           "This is the closed form. What do the weights of the model say?")  # fmt: skip
+    yield (
+        reference.closed_form(AGE, SBP),
+        "This is the closed form. What do the weights of the model say?",
+    )
 
 
 @check("fast", points=1, title="The weights after 5 000 updates")
@@ -146,9 +166,9 @@ def test_weights_5000(student):
 def test_loss_5000(student):
     losses = reference.losses_along(path()[:5001])
     # 3e-5: the loss one update earlier is 4.6e-5 off.
-    student.number("loss_5000").matches(losses[5000], rel=2e-5, mistakes=[
-        (losses[:5000].mean(), REPORT),
-    ], otherwise=REPORT)  # fmt: skip
+    student.number("loss_5000").matches(
+        losses[5000], rel=2e-5, mistakes=[(losses[:5000].mean(), REPORT)], otherwise=REPORT
+    )
 
 
 @check("fast", points=1, title="The weights after 80 000 updates")
@@ -162,8 +182,11 @@ def test_trained_model(student):
     seen = student.probe(description_of, "model").value
     own = f"weights {seen['weights']}, {seen['iterations']} iterations"
     if not np.allclose(seen["weights"], path()[80_000], rtol=2e-4):
-        fail("The live model has other weights than after 80 000 updates. Leave the trained model "
-             "in the variable model.", own)  # fmt: skip
+        fail(
+            "The live model has other weights than after 80 000 updates. Leave the trained model "
+            "in the variable model.",
+            own,
+        )
     if abs(seen["iterations"] - 80_000) > 1:
         fail("The optimizer of your model says another number of iterations.", own)
 
@@ -183,8 +206,11 @@ def history_of(student, rate):
     found = student.value("histories").value
     if not isinstance(found, dict):
         fail("histories should be a dictionary: rate → losses.")
-    near = [value for key, value in found.items()
-            if isinstance(key, float) and abs(key - rate) < 1e-4 * rate]  # fmt: skip
+    near = [
+        value
+        for key, value in found.items()
+        if isinstance(key, float) and abs(key - rate) < 1e-4 * rate
+    ]
     if not near:
         fail(f"The rate {rate:g} is missing in histories.")
     losses = Answer(near[0], f"histories[{rate:g}]").array().value.ravel()
@@ -196,9 +222,12 @@ def history_of(student, rate):
 def history_is_right(student, rate, rel, length=100):
     losses = history_of(student, rate)[:length]
     right = reference.losses_along(descend(*START, rate, length))
-    Answer(losses, f"histories[{rate:g}]").matches(right[:length], rel=rel, mistakes=[
-        (right[1:], "The first entry is the loss at the start, before any update."),
-    ], otherwise="These are not the losses of 100 full-batch updates from (0, 139).")  # fmt: skip
+    Answer(losses, f"histories[{rate:g}]").matches(
+        right[:length],
+        rel=rel,
+        mistakes=[(right[1:], "The first entry is the loss at the start, before any update.")],
+        otherwise="These are not the losses of 100 full-batch updates from (0, 139).",
+    )
 
 
 @check("rates", points=1, title="Histories of the two rates that work")
@@ -223,10 +252,13 @@ def test_adam(student):
     right = [mse(*path()[400]), mse(*reference.adam_path(1.0, 400, eps=1e-7)[-1])]
     found = [student.number(one).value for one in ("loss_sgd", "loss_adam")]
     # 2e-4: float32 Adam wanders by 1e-6; SGD one update earlier is 6e-5 off, 350 updates 3e-3.
-    Answer(np.array(found), "loss_sgd, loss_adam").matches(right, rel=2e-4, mistakes=[
-        (right[::-1], "Have you exchanged the two?"),
-    ], otherwise="Both make 400 updates from (0, 139): SGD at 0.0004, Adam at 1.0. Ask each "
-                 "optimizer for its rate and its iterations.")  # fmt: skip
+    Answer(np.array(found), "loss_sgd, loss_adam").matches(
+        right,
+        rel=2e-4,
+        mistakes=[(right[::-1], "Have you exchanged the two?")],
+        otherwise="Both make 400 updates from (0, 139): SGD at 0.0004, Adam at 1.0. Ask each "
+        "optimizer for its rate and its iterations.",
+    )
 
 
 @check("standard", points=1, title="Weights on standardised age")
@@ -235,12 +267,18 @@ def test_standardised_weights(student):
     right = descend(*START, 0.1, 200, z, SBP)[-1]
     sample = right * (AGE.std(ddof=1) / AGE.std(), 1)
     answer = student.array("weights_z")
-    Answer(answer.value.ravel(), "weights_z").matches(right, rel=1e-3, mistakes=[
-        (sample, "Which standard deviation is in your z?"),
-        (reference.closed_form(AGE, SBP), "Give the two weights as they are, per standard "
-                                          "deviation of age."),
-    ], otherwise="Standardise the ages, and make 200 updates at rate 0.1 from (0, 139).",
-    )  # fmt: skip
+    Answer(answer.value.ravel(), "weights_z").matches(
+        right,
+        rel=1e-3,
+        mistakes=[
+            (sample, "Which standard deviation is in your z?"),
+            (
+                reference.closed_form(AGE, SBP),
+                "Give the two weights as they are, per standard deviation of age.",
+            ),
+        ],
+        otherwise="Standardise the ages, and make 200 updates at rate 0.1 from (0, 139).",
+    )
 
 
 @check("standard", points=1, title="Prediction of the standardised model for a woman of 31")

@@ -39,12 +39,20 @@ def test_loss(student):
     # A float32 loss errs by 1e-7; n - 1 for n is 3 % off.
     for a in (0.3, -4.0, 1.1, 50.0):
         right = loss_1d(a)
-        student.call("loss", a).number().matches(right, rel=1e-5, mistakes=[
-            (right * N, "Your function returns a sum. The MSE divides it by the number of women."),
-            (np.sqrt(right), "The MSE is measured in mmHg². Is the root one step too many?"),
-            (right * N / (N - 1), "By how many women do you divide?"),
-            (loss_1d(a, reference.closed_form(AGE, SBP)[1]), WHICH_B),
-        ], otherwise="loss(a) is not the MSE of the line a * age + 87.6.")  # fmt: skip
+        student.call("loss", a).number().matches(
+            right,
+            rel=1e-5,
+            mistakes=[
+                (
+                    right * N,
+                    "Your function returns a sum. The MSE divides it by the number of women.",
+                ),
+                (np.sqrt(right), "The MSE is measured in mmHg². Is the root one step too many?"),
+                (right * N / (N - 1), "By how many women do you divide?"),
+                (loss_1d(a, reference.closed_form(AGE, SBP)[1]), WHICH_B),
+            ],
+            otherwise="loss(a) is not the MSE of the line a * age + 87.6.",
+        )
 
 
 @check("loss", points=2, title="grad_a(a) for any slope")
@@ -59,16 +67,26 @@ def test_gradient(student):
 @check("slopes", points=1, title="Slope at a = 0")
 def test_slope_at_0(student):
     # 1e-4 lets rounding to six digits pass; the closest mistake (other b) is 1.2e-3 away.
-    student.number("slope_0").matches(slope_1d(0), rel=1e-4, mistakes=[
-        *slopes_by_mistake(0), (slope_1d(2), "At which of the two points is this the slope?"),
-    ])  # fmt: skip
+    student.number("slope_0").matches(
+        slope_1d(0),
+        rel=1e-4,
+        mistakes=[
+            *slopes_by_mistake(0),
+            (slope_1d(2), "At which of the two points is this the slope?"),
+        ],
+    )
 
 
 @check("slopes", points=1, title="Slope at a = 2")
 def test_slope_at_2(student):
-    student.number("slope_2").matches(slope_1d(2), rel=1e-4, mistakes=[
-        *slopes_by_mistake(2), (slope_1d(0), "At which of the two points is this the slope?"),
-    ])  # fmt: skip
+    student.number("slope_2").matches(
+        slope_1d(2),
+        rel=1e-4,
+        mistakes=[
+            *slopes_by_mistake(2),
+            (slope_1d(0), "At which of the two points is this the slope?"),
+        ],
+    )
 
 
 # The walk --------------------------------------------------------------------------------------
@@ -78,11 +96,17 @@ def test_slope_at_2(student):
 def test_step(student):
     for a, eta in [(0.3, 0.0001), (2.5, 0.0003), (-3.0, 0.001)]:
         change = -eta * slope_1d(a)
-        student.call("step", a, eta).number().matches(a + change, rel=1e-5, abs=1e-6, mistakes=[
-            (a - change, "This step goes uphill: move against the slope."),
-            (a + change / eta, "How far does a step go? Where is the learning rate?"),
-            (change, "This is the change of a. The function should return the new value of a."),
-        ], otherwise="One update moves a downhill, by the rate times the slope.")  # fmt: skip
+        student.call("step", a, eta).number().matches(
+            a + change,
+            rel=1e-5,
+            abs=1e-6,
+            mistakes=[
+                (a - change, "This step goes uphill: move against the slope."),
+                (a + change / eta, "How far does a step go? Where is the learning rate?"),
+                (change, "This is the change of a. The function should return the new value of a."),
+            ],
+            otherwise="One update moves a downhill, by the rate times the slope.",
+        )
 
 
 @check("descend", points=2, title="descend(a0, eta, steps), the whole walk")
@@ -96,8 +120,13 @@ def test_descend(student):
             (descend_1d(a0, eta, steps + 1), "Your walk is one step too long."),
             (descend_1d(0.5, eta, steps), "Your walk always starts at the same place. Use a0."),
         ]
-        answer.matches(right, rel=1e-4, abs=1e-5, mistakes=mistakes,
-                       otherwise="Start with a0, and append one step after the other.")  # fmt: skip
+        answer.matches(
+            right,
+            rel=1e-4,
+            abs=1e-5,
+            mistakes=mistakes,
+            otherwise="Start with a0, and append one step after the other.",
+        )
 
 
 def walk_with(slope, eta):
@@ -115,14 +144,22 @@ def history_is_right(student, name, eta):
         (walk_with(lambda a, i=i: slopes_by_mistake(a)[i][0], eta), slopes_by_mistake(0.5)[i][1])
         for i in range(len(slopes_by_mistake(0.5)))
     ]
-    student.array(name).matches(right, rel=1e-4, abs=1e-4, mistakes=[
-        (right[1:], BEGINS_BEFORE),
-        (descend_1d(START_OF_PUBLIC_NOTEBOOK, eta, 5), WHERE_START),
-        (descend_1d(0.0, eta, 5), WHERE_START),
-        *wrong,
-        *((descend_1d(0.5, eta * factor, 5), "Count the zeros of the learning rate.")
-          for factor in (10, 0.1)),
-    ], otherwise="These are not the five steps of figure 3.5: 6 values from 0.5.")  # fmt: skip
+    student.array(name).matches(
+        right,
+        rel=1e-4,
+        abs=1e-4,
+        mistakes=[
+            (right[1:], BEGINS_BEFORE),
+            (descend_1d(START_OF_PUBLIC_NOTEBOOK, eta, 5), WHERE_START),
+            (descend_1d(0.0, eta, 5), WHERE_START),
+            *wrong,
+            *(
+                (descend_1d(0.5, eta * factor, 5), "Count the zeros of the learning rate.")
+                for factor in (10, 0.1)
+            ),
+        ],
+        otherwise="These are not the five steps of figure 3.5: 6 values from 0.5.",
+    )
 
 
 @check("histories", points=1, title="Walk with rate 0.0001")
@@ -156,14 +193,22 @@ def test_verdict_small(student):
 
 @check("histories", points=0.5, title="Verdict on the medium rate")
 def test_verdict_good(student):
-    verdict_is(student, "verdict_good", "overshoots",
-               "Does this walk change its side, and does it come closer nevertheless?")  # fmt: skip
+    verdict_is(
+        student,
+        "verdict_good",
+        "overshoots",
+        "Does this walk change its side, and does it come closer nevertheless?",
+    )
 
 
 @check("histories", points=0.5, title="Verdict on the large rate")
 def test_verdict_large(student):
-    verdict_is(student, "verdict_large", "diverges",
-               "Is the last value closer to the lowest point than the first one?")  # fmt: skip
+    verdict_is(
+        student,
+        "verdict_large",
+        "diverges",
+        "Is the last value closer to the lowest point than the first one?",
+    )
 
 
 # The knob --------------------------------------------------------------------------------------
@@ -188,8 +233,10 @@ def test_far_loss(student):
     # inf and nan are both right: it depends on the precision and on how the loop is written.
     answer = student.number("loss_far")
     if np.isfinite(answer.value):
-        fail("This loss is an ordinary number. Which rate did you use, and how many steps?",
-             own=f"{answer.value:.6g}")  # fmt: skip
+        fail(
+            "This loss is an ordinary number. Which rate did you use, and how many steps?",
+            own=f"{answer.value:.6g}",
+        )
 
 
 RATES = (1e-5, 5e-5, 1e-4, 2e-4, 3e-4, 4e-4, 4.5e-4)
@@ -213,8 +260,11 @@ def test_steps_needed(student):
         fail("steps_needed should be a dictionary: rate → steps.")
     table = []
     for eta in RATES:
-        near = [value for key, value in found.items()
-                if isinstance(key, float) and abs(key - eta) < 1e-3 * eta]  # fmt: skip
+        near = [
+            value
+            for key, value in found.items()
+            if isinstance(key, float) and abs(key - eta) < 1e-3 * eta
+        ]
         if not near:
             fail(f"The rate {eta:g} is missing in your table.")
         table.append(near[0])
@@ -222,13 +272,18 @@ def test_steps_needed(student):
     if table[-1] is not None and table[:-1] == right[:-1]:
         fail("Where a walk diverges, the table holds None.", own=str(table))
     best, smallest = reference.best_a_1d(), reference.mse(*reference.closed_form(AGE, SBP))
-    if table in (steps_by(lambda a: loss_1d(a) - smallest <= 0.001),
-                 steps_by(lambda a: abs(a - best) <= 0.001)):  # fmt: skip
+    if table in (
+        steps_by(lambda a: loss_1d(a) - smallest <= 0.001),
+        steps_by(lambda a: abs(a - best) <= 0.001),
+    ):
         fail(OF_WHICH_MINIMUM, own=str(table))
     slowest = table[0] in (right[0] - 1, right[0], right[0] + 1)
     if not slowest or table[1:] != right[1:]:
-        fail("Count the updates until the loss is within 0.001 of the smallest loss for the first "
-             "time; the start is step 0.", own=str(table))  # fmt: skip
+        fail(
+            "Count the updates until the loss is within 0.001 of the smallest loss for the first "
+            "time; the start is step 0.",
+            own=str(table),
+        )
 
 
 # Pictures --------------------------------------------------------------------------------------
@@ -264,11 +319,16 @@ def test_tangents(student):
         def line(height, slope, a=a):
             return lambda x: float(height([a])[0]) + slope * (x - a)
 
-        lines = [line(height, slope) for height in own_or_right(student)
-                 for slope in (slope_1d(a), student.number(name).value)]  # fmt: skip
+        lines = [
+            line(height, slope)
+            for height in own_or_right(student)
+            for slope in (slope_1d(a), student.number(name).value)
+        ]
         if not any(picture.has_function(one, a, a, rel=5e-3) for one in lines):
-            fail(f"I cannot find the tangent at a = {a:g}: a straight line through the curve's "
-                 "point there, with the slope of task 2.")  # fmt: skip
+            fail(
+                f"I cannot find the tangent at a = {a:g}: a straight line through the curve's "
+                "point there, with the slope of task 2."
+            )
 
 
 @check("plot-runs", points=0.5, title="The three walks are in the picture")
@@ -277,8 +337,10 @@ def test_runs(student):
     picture.must_have_labels()
     for name in ("history_small", "history_good", "history_large"):
         own = student.array(name).value.ravel()  # wrong walks were judged in task 4
-        if not any(picture.has_path(np.column_stack([own, height(own)]), rel=1e-3, abs=1e-3)
-                   for height in own_or_right(student)):  # fmt: skip
+        if not any(
+            picture.has_path(np.column_stack([own, height(own)]), rel=1e-3, abs=1e-3)
+            for height in own_or_right(student)
+        ):
             fail(f"I cannot find {name} in ax_runs: its values to the right, their losses upwards.")
 
 

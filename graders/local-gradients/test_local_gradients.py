@@ -44,9 +44,9 @@ def test_prediction(student):
 
 @check("forward", points=1, title="Residual of woman 15")
 def test_residual(student):
-    student.number("r").matches(WOMAN["r"], rel=EXACT, mistakes=[
-        (-WOMAN["r"], ARROWS), *of_others("r"),
-    ])  # fmt: skip
+    student.number("r").matches(
+        WOMAN["r"], rel=EXACT, mistakes=[(-WOMAN["r"], ARROWS), *of_others("r")]
+    )
 
 
 @check("forward", points=1, title="Squared residual and loss of woman 15")
@@ -56,8 +56,12 @@ def test_square(student):
         answer = student.number(name)
         if abs(own) > 1 and answer == own**2:  # a wrong residual was judged above
             continue
-        answer.matches(WOMAN["s"], rel=EXACT, mistakes=of_others("s"),
-                       otherwise="Square your residual; one woman is in the batch.")  # fmt: skip
+        answer.matches(
+            WOMAN["s"],
+            rel=EXACT,
+            mistakes=of_others("s"),
+            otherwise="Square your residual; one woman is in the batch.",
+        )
 
 
 # Local gradients (figure 3.13) -----------------------------------------------------------------
@@ -66,17 +70,21 @@ def test_square(student):
 @check("local", points=2, title="The six local gradients")
 def test_local_gradients(student):
     own = student.number("r").value
-    found = {name: student.number(name) for name in
-             ("dmse_ds", "ds_dr", "dr_dabx", "dabx_db", "dabx_dax", "dax_da")}  # fmt: skip
+    found = {
+        name: student.number(name)
+        for name in ("dmse_ds", "ds_dr", "dr_dabx", "dabx_db", "dabx_dax", "dax_da")
+    }
     flipped = own == -WOMAN["r"]  # observed minus predicted was judged in task 1
     if not (flipped and found["ds_dr"] == 2 * own):
-        found["ds_dr"].matches(WOMAN["ds_dr"], rel=EXACT, mistakes=of_others("ds_dr"),
-                               otherwise=SQUARE)  # fmt: skip
+        found["ds_dr"].matches(
+            WOMAN["ds_dr"], rel=EXACT, mistakes=of_others("ds_dr"), otherwise=SQUARE
+        )
     if not (flipped and found["dr_dabx"] == -1):
         found["dr_dabx"].matches(1, otherwise="How much does abx - y change when abx grows by 1?")
     for name in ("dmse_ds", "dabx_db", "dabx_dax"):
-        found[name].matches(1, otherwise=f"{name}: how much does the output change when this input "
-                                         "grows by 1?")  # fmt: skip
+        found[name].matches(
+            1, otherwise=f"{name}: how much does the output change when this input grows by 1?"
+        )
     found["dax_da"].matches(58, otherwise="dax_da: how much does a·x change when a grows by 1?")
 
 
@@ -85,16 +93,23 @@ def test_local_gradients(student):
 
 @check("chain", points=1, title="Gradient for b")
 def test_gradient_b(student):
-    student.number("grad_b").matches(WOMAN["grad_b"], rel=EXACT, mistakes=[
-        (-WOMAN["grad_b"], WAY_TO_B), (WOMAN["grad_b"] / 2, WAY_TO_B), *of_others("grad_b"),
-    ], otherwise=WAY_TO_B)  # fmt: skip
+    student.number("grad_b").matches(
+        WOMAN["grad_b"],
+        rel=EXACT,
+        mistakes=[
+            (-WOMAN["grad_b"], WAY_TO_B),
+            (WOMAN["grad_b"] / 2, WAY_TO_B),
+            *of_others("grad_b"),
+        ],
+        otherwise=WAY_TO_B,
+    )
 
 
 @check("chain", points=1, title="Gradient for a")
 def test_gradient_a(student):
-    student.number("grad_a").matches(WOMAN["grad_a"], rel=EXACT, mistakes=[
-        *of_others("grad_a"),
-    ], otherwise=WAY_TO_A)  # fmt: skip
+    student.number("grad_a").matches(
+        WOMAN["grad_a"], rel=EXACT, mistakes=[*of_others("grad_a")], otherwise=WAY_TO_A
+    )
 
 
 @check("update", points=1, title="One update")
@@ -106,10 +121,15 @@ def test_update(student):
     moved = line - (0, 139)
     if any(np.allclose(moved, -ETA * one, rtol=0.01) for one in (own, right) if one.all()):
         return
-    Answer(line, "a_1, b_1").matches((0, 139) - ETA * right, rel=1e-6, mistakes=[
-        ((0 - ETA * a, 139 - ETA * b), says)
-        for (a, says), (b, _) in zip(of_others("grad_a"), of_others("grad_b"), strict=True)
-    ], otherwise=DOWNHILL)  # fmt: skip
+    Answer(line, "a_1, b_1").matches(
+        (0, 139) - ETA * right,
+        rel=1e-6,
+        mistakes=[
+            ((0 - ETA * a, 139 - ETA * b), says)
+            for (a, says), (b, _) in zip(of_others("grad_a"), of_others("grad_b"), strict=True)
+        ],
+        otherwise=DOWNHILL,
+    )
 
 
 # The student's own patient ---------------------------------------------------------------------
@@ -141,9 +161,11 @@ def is_of_another(student):
     if not np.isfinite([grad_a, grad_b]).all() or grad_b == 0 or not np.isclose(grad_b, 2 * r):
         return False
     age = grad_a / grad_b
-    return abs(age - round(age)) < 1e-6 and 20 <= age <= 80 and (
-        round(age) != mine["age"] or not np.isclose(r, mine["r"])
-    )  # fmt: skip
+    return (
+        abs(age - round(age)) < 1e-6
+        and 20 <= age <= 80
+        and (round(age) != mine["age"] or not np.isclose(r, mine["r"]))
+    )
 
 
 @check("own", points=0.5, title="Residual of your own patient")
@@ -155,10 +177,15 @@ def test_own_residual(student):
 @check("own", points=0.5, title="Loss of your own patient")
 def test_own_loss(student):
     mine = own_patient(student)
-    own_is_right(student, "own_mse", mine["s"], [
-        (mine["s"] / 2, "The mean of one square is that square."),
-        (mine["r"], "Square the residual."),
-    ])  # fmt: skip
+    own_is_right(
+        student,
+        "own_mse",
+        mine["s"],
+        [
+            (mine["s"] / 2, "The mean of one square is that square."),
+            (mine["r"], "Square the residual."),
+        ],
+    )
 
 
 @check("own", points=0.75, title="Gradient for b of your own patient")
@@ -194,8 +221,12 @@ def test_own_update(student):
 
 # Functions -------------------------------------------------------------------------------------
 
-HIDDEN = [(0.5, 100.0, 40.0, 131.0), (1.0, 100.0, 31.0, 131.0), (-2.0, 250.0, -7.5, 90.0),
-          (3.0, -1e4, 2e4, 5e3)]  # fmt: skip
+HIDDEN = [
+    (0.5, 100.0, 40.0, 131.0),
+    (1.0, 100.0, 31.0, 131.0),
+    (-2.0, 250.0, -7.5, 90.0),
+    (3.0, -1e4, 2e4, 5e3),
+]
 SENTENCES = {"r": ARROWS, "ds_dr": SQUARE, "grad_b": WAY_TO_B, "grad_a": WAY_TO_A}
 
 
@@ -227,19 +258,23 @@ def try_numeric_gradient(numeric_gradient):
 
 @check("numeric", points=2, title="numeric_gradient for functions you have not seen")
 def test_numeric_gradient(student):
-    right = np.array([[2 * 37 * (18.5 + 90 - 120), 2 * (18.5 + 90 - 120)],
-                      [3 * 4 + 2, -2 * 2 + 1], [4.0, -0.25]])  # fmt: skip
+    right = np.array(
+        [[2 * 37 * (18.5 + 90 - 120), 2 * (18.5 + 90 - 120)], [3 * 4 + 2, -2 * 2 + 1], [4.0, -0.25]]
+    )
     how_far = "How far apart are your two points?"
     # 1e-3: a forward difference errs by about 2e-5; halves and doubles are far away.
     student.probe(try_numeric_gradient, "numeric_gradient").array((3, 2)).matches(
-        right, rel=1e-3, abs=1e-3,
+        right,
+        rel=1e-3,
+        abs=1e-3,
         mistakes=[
-            (right * 2, how_far), (right / 2, how_far),
+            (right * 2, how_far),
+            (right / 2, how_far),
             (right[:, ::-1], "Return the pair in the order (a, b)."),
             (-right, "Which of the two points comes first in the difference?"),
         ],
         otherwise="Move one parameter at a time by h, not too small, and leave the other alone.",
-    )  # fmt: skip
+    )
 
 
 # The picture (figure 3.11) ---------------------------------------------------------------------

@@ -51,64 +51,85 @@ def test_batch_gradient(student, draw):
         ]
         # 1e-5: float32 errs by 1e-6; the closest mistake, 33 rows over 32, is 3 % off.
         student.call("batch_gradient", a, b, rows).array().matches(
-            right, rel=1e-5, abs=1e-3,
+            right,
+            rel=1e-5,
+            abs=1e-3,
             mistakes=mistakes,
             otherwise="Pick the rows first, then take the mean over them.",
-        )  # fmt: skip
+        )
 
 
 @check("thirds", points=1, title="Gradients of the three batches")
 def test_three_batches(student):
     every_third = np.array([of_rows(np.arange(k, 33, 3)) for k in range(3)])
-    student.array("gradients_3", shape=(3, 2)).matches(THIRDS, rel=1e-5, abs=1e-3, mistakes=[
-        (THIRDS / 2, COMPARE),
-        (THIRDS / 3, HOW_MANY),
-        (THIRDS * 11, MEAN_OF_BATCH),
-        (THIRDS * 1.1, BY_ITS_SIZE),
-        (every_third, '"In order" means neighbours in the list.'),
-        (THIRDS[:, ::-1], "Gradients are ordered (a, b)."),
-    ])  # fmt: skip
+    student.array("gradients_3", shape=(3, 2)).matches(
+        THIRDS,
+        rel=1e-5,
+        abs=1e-3,
+        mistakes=[
+            (THIRDS / 2, COMPARE),
+            (THIRDS / 3, HOW_MANY),
+            (THIRDS * 11, MEAN_OF_BATCH),
+            (THIRDS * 1.1, BY_ITS_SIZE),
+            (every_third, '"In order" means neighbours in the list.'),
+            (THIRDS[:, ::-1], "Gradients are ordered (a, b)."),
+        ],
+    )
 
 
 @check("thirds", points=1, title="Their mean is the full gradient")
 def test_mean_of_three(student):
     uneven = np.mean([of_rows(np.arange(33)[k : k + 10]) for k in (0, 10, 20, 30)], axis=0)
     answer = student.array("mean_3")
-    Answer(answer.value.ravel(), "mean_3").matches(FULL, rel=1e-5, abs=1e-3, mistakes=[
-        (FULL / 2, COMPARE),
-        (FULL / 3, HOW_MANY),
-        (FULL * 11, MEAN_OF_BATCH),
-        (FULL * 1.1, BY_ITS_SIZE),
-        (uneven, "Do all your batches carry the same weight?"),
-    ])  # fmt: skip
+    Answer(answer.value.ravel(), "mean_3").matches(
+        FULL,
+        rel=1e-5,
+        abs=1e-3,
+        mistakes=[
+            (FULL / 2, COMPARE),
+            (FULL / 3, HOW_MANY),
+            (FULL * 11, MEAN_OF_BATCH),
+            (FULL * 1.1, BY_ITS_SIZE),
+            (uneven, "Do all your batches carry the same weight?"),
+        ],
+    )
 
 
 @check("single", points=1, title="Gradients of all single women")
 def test_single_women(student):
-    student.array("gradients_1", shape=(33, 2)).matches(SINGLE, rel=1e-5, abs=1e-3, mistakes=[
-        (SINGLE / 2, COMPARE),
-        (SINGLE / 33, HOW_MANY),
-    ])  # fmt: skip
+    student.array("gradients_1", shape=(33, 2)).matches(
+        SINGLE, rel=1e-5, abs=1e-3, mistakes=[(SINGLE / 2, COMPARE), (SINGLE / 33, HOW_MANY)]
+    )
 
 
 @check("single", points=1, title="A random woman is right on average")
 def test_mean_of_single_women(student):
     answer = student.array("mean_1")
-    Answer(answer.value.ravel(), "mean_1").matches(FULL, rel=1e-5, abs=1e-3, mistakes=[
-        (FULL * 33, "This is the sum of the 33 gradients."),
-        (FULL / 2, COMPARE),
-    ], otherwise="Take the mean over the women, for each of the two columns.")  # fmt: skip
+    Answer(answer.value.ravel(), "mean_1").matches(
+        FULL,
+        rel=1e-5,
+        abs=1e-3,
+        mistakes=[(FULL * 33, "This is the sum of the 33 gradients."), (FULL / 2, COMPARE)],
+        otherwise="Take the mean over the women, for each of the two columns.",
+    )
 
 
 @check("single", points=1, title="How far single gradients scatter")
 def test_spread_of_single_women(student):
     # 2e-3: the population's deviation is asked; n - 1 is 1.6 % off.
     answer = student.array("spread_1")
-    Answer(answer.value.ravel(), "spread_1").matches(SINGLE.std(axis=0), rel=2e-3, mistakes=[
-        (wrong, WHICH_SPREAD)
-        for wrong in (SINGLE.std(axis=0, ddof=1), SINGLE.var(axis=0),
-                      SINGLE.std(axis=0, ddof=1) / np.sqrt(11))
-    ])  # fmt: skip
+    Answer(answer.value.ravel(), "spread_1").matches(
+        SINGLE.std(axis=0),
+        rel=2e-3,
+        mistakes=[
+            (wrong, WHICH_SPREAD)
+            for wrong in (
+                SINGLE.std(axis=0, ddof=1),
+                SINGLE.var(axis=0),
+                SINGLE.std(axis=0, ddof=1) / np.sqrt(11),
+            )
+        ],
+    )
 
 
 # Stochastic gradient descent -------------------------------------------------------------------
@@ -151,9 +172,12 @@ def sgd_is_right(student, batch_size, eta, epochs, seed):
     right = reference.sgd(batch_size, eta, epochs, seed)
     # 1e-6: the sums of a batch may be taken in any order, which changes 1e-13.
     student.call("sgd", batch_size, eta, epochs, seed).array().matches(
-        right, rel=1e-6, abs=1e-6, mistakes=mistakes(),
+        right,
+        rel=1e-6,
+        abs=1e-6,
+        mistakes=mistakes(),
         otherwise="Follow the four points of the text one by one, on z, from (0, 139).",
-    )  # fmt: skip
+    )
 
 
 @check("sgd", points=1, title="sgd with the full batch is plain descent")
@@ -181,8 +205,9 @@ def test_momentum(student):
     pairs = (np.array([1.0, -2.0]), np.array([30.0, 0.5]), np.array([0.2, 4.0]))
     for p, g, v, mu, eta in [(1.5, -20.0, 3.0, 0.9, 0.1), (*pairs, 0.5, 0.01)]:
         answer = student.call("momentum_step", p, g, v, mu, eta)
-        for part, right in zip(answer_parts(answer, 2), reference.momentum_step(p, g, v, mu, eta),
-                               strict=True):  # fmt: skip
+        for part, right in zip(
+            answer_parts(answer, 2), reference.momentum_step(p, g, v, mu, eta), strict=True
+        ):
             part.matches(right, rel=1e-5, otherwise=VELOCITY_FIRST)
 
 
@@ -190,8 +215,11 @@ def test_momentum(student):
 def test_adam(student):
     # p = 0, so the new p is the change itself; states where every known mistake is 9 % off.
     pairs = tuple(np.array(one) for one in ([0.0, 0.0], [3.0, -0.2], [1.0, 0.1], [4.0, 0.3]))
-    for p, g, m, v, t, eta in [(0.0, 40.0, -1.0, 2.0, 2, 0.1), (0.0, -20.0, 3.0, 0.5, 3, 0.1),
-                               (*pairs, 1, 0.01)]:  # fmt: skip
+    for p, g, m, v, t, eta in [
+        (0.0, 40.0, -1.0, 2.0, 2, 0.1),
+        (0.0, -20.0, 3.0, 0.5, 3, 0.1),
+        (*pairs, 1, 0.01),
+    ]:
         answer = student.call("adam_step", p, g, m, v, t, eta)
         right = reference.adam_step(p, g, m, v, t, eta)
         for part, expected in zip(answer_parts(answer, 3), right, strict=True):
@@ -225,9 +253,14 @@ def test_race_momentum_90(student):
 @check("race", points=0.5, title="Steps with momentum 0.99")
 def test_race_momentum_99(student):
     right = finish(reference.momentum_path, 0.99, 0.0004, 1400)
-    student.number("steps_momentum_99").matches(right, rel=0.01, mistakes=[
-        (1285, "The question asks for the first time."),  # when it stays within 0.001
-    ], otherwise=SURVIVES)  # fmt: skip
+    student.number("steps_momentum_99").matches(
+        right,
+        rel=0.01,
+        mistakes=[
+            (1285, "The question asks for the first time.")  # when it stays within 0.001
+        ],
+        otherwise=SURVIVES,
+    )
 
 
 @check("race", points=0.5, title="Steps with Adam at rate 0.1")
@@ -248,11 +281,15 @@ def test_rms_floor(student):
     # 1 %: eps inside or outside the root and float32 change less.
     right = 0.01**2 / 4 * np.mean((AGE + 1) ** 2)
     smallest = reference.mse(*reference.closed_form(AGE, SBP))
-    student.number("rms_floor").matches(right, rel=0.01, mistakes=[
-        (right + smallest, "This is the loss. How far is it above the smallest MSE?"),
-        (right * 100, "Count the zeros of the rate."),
-    ], otherwise="Run 20 000 steps with rate 0.01: how far above the smallest MSE does it end?",
-    )  # fmt: skip
+    student.number("rms_floor").matches(
+        right,
+        rel=0.01,
+        mistakes=[
+            (right + smallest, "This is the loss. How far is it above the smallest MSE?"),
+            (right * 100, "Count the zeros of the rate."),
+        ],
+        otherwise="Run 20 000 steps with rate 0.01: how far above the smallest MSE does it end?",
+    )
 
 
 # The picture -----------------------------------------------------------------------------------

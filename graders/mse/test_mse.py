@@ -48,10 +48,13 @@ def follows(student, name, compute, earlier, rel=1e-4):
 
 @check("table", points=1, title="Predictions for the first five women")
 def test_predictions(student):
-    student.array("y_hat_5", shape=(5,)).matches(reference.predict(*FIRST_LINE, AGE[:5]), mistakes=[
-        (reference.predict(100, 1, AGE[:5]), WHICH_COLUMN),
-        (reference.predict(BEST_A, BEST_B, AGE[:5]), "Which line does the question name?"),
-    ])  # fmt: skip
+    student.array("y_hat_5", shape=(5,)).matches(
+        reference.predict(*FIRST_LINE, AGE[:5]),
+        mistakes=[
+            (reference.predict(100, 1, AGE[:5]), WHICH_COLUMN),
+            (reference.predict(BEST_A, BEST_B, AGE[:5]), "Which line does the question name?"),
+        ],
+    )
 
 
 @check("table", points=0.5, title="Residuals of the first five women")
@@ -60,11 +63,20 @@ def test_residuals(student):
     answer = student.array("residual_5", shape=(5,))
     if follows(student, "residual_5", lambda y_hat: SBP[:5] - y_hat, "y_hat_5"):
         return
-    answer.matches(right, mistakes=[
-        (-right, "Here a residual is the observed value minus the predicted one. Which of the two "
-                 "did you subtract?"),
-        (np.abs(right), "A residual has a sign: it tells whether the woman lies above the line."),
-    ])  # fmt: skip
+    answer.matches(
+        right,
+        mistakes=[
+            (
+                -right,
+                "Here a residual is the observed value minus the predicted one. Which of the two "
+                "did you subtract?",
+            ),
+            (
+                np.abs(right),
+                "A residual has a sign: it tells whether the woman lies above the line.",
+            ),
+        ],
+    )
 
 
 @check("table", points=0.5, title="Squared residuals of the first five women")
@@ -72,8 +84,10 @@ def test_squared_residuals(student):
     answer = student.array("squared_residual_5", shape=(5,))
     if follows(student, "squared_residual_5", np.square, "residual_5"):
         return
-    answer.matches(reference.residuals(*FIRST_LINE, rows=5) ** 2,
-                   otherwise="Square each of your residuals, one by one.")  # fmt: skip
+    answer.matches(
+        reference.residuals(*FIRST_LINE, rows=5) ** 2,
+        otherwise="Square each of your residuals, one by one.",
+    )
 
 
 # RSS, MSE and its root -------------------------------------------------------------------------
@@ -81,10 +95,14 @@ def test_squared_residuals(student):
 
 @check("five", points=1, title="RSS of the first five women")
 def test_rss_of_five(student):
-    student.number("rss_5").matches(RSS_5, rel=1e-4, mistakes=[
-        (RSS_5 / 5, "This is already the mean. The RSS is the sum of the squared residuals."),
-        (reference.rss(*FIRST_LINE), "Only the first five women belong into this sum."),
-    ])  # fmt: skip
+    student.number("rss_5").matches(
+        RSS_5,
+        rel=1e-4,
+        mistakes=[
+            (RSS_5 / 5, "This is already the mean. The RSS is the sum of the squared residuals."),
+            (reference.rss(*FIRST_LINE), "Only the first five women belong into this sum."),
+        ],
+    )
 
 
 @check("five", points=1, title="MSE of the first five women")
@@ -94,16 +112,23 @@ def test_mse_of_five(student):
     if follows(student, "mse_5", lambda rss: rss / 5, "rss_5"):
         return
     square_first = "Square each residual first, average afterwards."
-    answer.matches(RSS_5 / 5, rel=1e-4, mistakes=[
-        (RSS_5, "This is the sum of the squared residuals. What turns a sum into a mean?"),
-        (RSS_5 / 4, "You divided by one less than the number of women. The chapter's MSE is a "
-                    "plain average."),
-        (np.sqrt(RSS_5 / 5), "The MSE is measured in mmHg². Check the unit of your value."),
-        (np.mean(np.abs(residuals)), square_first),
-        (np.mean(residuals), square_first),
-        (np.mean(residuals) ** 2, square_first),
-        (RSS_5 // 5, "Do not round, and do not use the whole-number division //."),
-    ])  # fmt: skip
+    answer.matches(
+        RSS_5 / 5,
+        rel=1e-4,
+        mistakes=[
+            (RSS_5, "This is the sum of the squared residuals. What turns a sum into a mean?"),
+            (
+                RSS_5 / 4,
+                "You divided by one less than the number of women. The chapter's MSE is a "
+                "plain average.",
+            ),
+            (np.sqrt(RSS_5 / 5), "The MSE is measured in mmHg². Check the unit of your value."),
+            (np.mean(np.abs(residuals)), square_first),
+            (np.mean(residuals), square_first),
+            (np.mean(residuals) ** 2, square_first),
+            (RSS_5 // 5, "Do not round, and do not use the whole-number division //."),
+        ],
+    )
 
 
 @check("five", points=1, title="Root of the MSE")
@@ -111,10 +136,11 @@ def test_root_of_mse(student):
     answer = student.number("rmse_5")
     if follows(student, "rmse_5", np.sqrt, "mse_5", rel=1e-3):
         return
-    answer.matches(np.sqrt(RSS_5 / 5), rel=1e-3, mistakes=[
-        (np.sqrt(RSS_5), ROOT_OF_MEAN),
-        (np.sqrt(RSS_5 / 4), ROOT_OF_MEAN),
-    ])  # fmt: skip
+    answer.matches(
+        np.sqrt(RSS_5 / 5),
+        rel=1e-3,
+        mistakes=[(np.sqrt(RSS_5), ROOT_OF_MEAN), (np.sqrt(RSS_5 / 4), ROOT_OF_MEAN)],
+    )
 
 
 # The function mse, and the first line ----------------------------------------------------------
@@ -124,27 +150,37 @@ def test_root_of_mse(student):
 def test_mse_function(student):
     for a, b in [(0.0, 139.0), (1.1, 87.7), (-2.0, 300.0), (0, 0)]:
         n, rss = len(AGE), reference.rss(a, b)
-        student.call("mse", a, b).number().matches(rss / n, mistakes=[
-            (rss, "Your function returns a sum. What turns a sum into a mean?"),
-            (rss / (n - 1), "Your function divides by one less than the number of women."),
-            (np.sqrt(rss / n), "Your function takes a root: the MSE is measured in mmHg²."),
-            (rss / 5, "Your function divides by 5, but all 33 women are in the sum."),
-            (reference.mse(a, b, rows=5), "Your function looks at the first five women only."),
-            (reference.mse(b, a), "Your function exchanges a and b: the slope comes first."),
-            (reference.mse(*FIRST_LINE), "Your function gives the same for every line: does it use "
-                                         "its arguments a and b?"),
-        ])  # fmt: skip
+        student.call("mse", a, b).number().matches(
+            rss / n,
+            mistakes=[
+                (rss, "Your function returns a sum. What turns a sum into a mean?"),
+                (rss / (n - 1), "Your function divides by one less than the number of women."),
+                (np.sqrt(rss / n), "Your function takes a root: the MSE is measured in mmHg²."),
+                (rss / 5, "Your function divides by 5, but all 33 women are in the sum."),
+                (reference.mse(a, b, rows=5), "Your function looks at the first five women only."),
+                (reference.mse(b, a), "Your function exchanges a and b: the slope comes first."),
+                (
+                    reference.mse(*FIRST_LINE),
+                    "Your function gives the same for every line: does it use "
+                    "its arguments a and b?",
+                ),
+            ],
+        )
 
 
 @check("first-line", points=1, title="MSE of the first line on all women")
 def test_mse_of_first_line(student):
     n, rss = len(AGE), reference.rss(*FIRST_LINE)
     swapped = float(np.mean((AGE - (SBP + 100)) ** 2))
-    student.number("mse_1_100").matches(rss / n, rel=1e-4, mistakes=[
-        *((wrong, ALL_WOMEN) for wrong in (rss, np.sqrt(rss / n), rss / (n - 1), rss / 5)),
-        (reference.mse(100, 1), WHICH_COLUMN),
-        (swapped, WHICH_COLUMN),
-    ])  # fmt: skip
+    student.number("mse_1_100").matches(
+        rss / n,
+        rel=1e-4,
+        mistakes=[
+            *((wrong, ALL_WOMEN) for wrong in (rss, np.sqrt(rss / n), rss / (n - 1), rss / 5)),
+            (reference.mse(100, 1), WHICH_COLUMN),
+            (swapped, WHICH_COLUMN),
+        ],
+    )
 
 
 @check("first-line", points=1, title="Prediction for a woman of 31")
@@ -152,10 +188,9 @@ def test_prediction_for_31(student):
     which_line = (
         "Which line does the question name, and which of its two numbers multiplies the age?"
     )
-    student.number("sbp_31").matches(131, rel=1e-4, mistakes=[
-        (100 * 31 + 1, which_line),
-        (BEST_A * 31 + BEST_B, which_line),
-    ])  # fmt: skip
+    student.number("sbp_31").matches(
+        131, rel=1e-4, mistakes=[(100 * 31 + 1, which_line), (BEST_A * 31 + BEST_B, which_line)]
+    )
 
 
 # Search by hand (exercise 1) -------------------------------------------------------------------
@@ -165,9 +200,11 @@ def search_gets_below(student, limit):
     a, b = student.number("a_manual").value, student.number("b_manual").value
     found = reference.mse(a, b) if np.isfinite([a, b]).all() else np.inf
     if not found < limit:
-        fail(f"Your line's MSE is not below {limit:g} yet. Change one of the two numbers a little, "
-             "keep what helps, then change the other.",
-             own=f"a = {a:.6g}, b = {b:.6g}")  # fmt: skip
+        fail(
+            f"Your line's MSE is not below {limit:g} yet. Change one of the two numbers a little, "
+            "keep what helps, then change the other.",
+            own=f"a = {a:.6g}, b = {b:.6g}",
+        )
 
 
 @check("search", points=0.5, title="Your line beats the first line")
@@ -215,16 +252,20 @@ def test_normal_matrix(student):
     if not np.allclose(matrix, right, rtol=1e-6, atol=1e-12):
         if np.allclose(matrix, right[::-1, ::-1], rtol=1e-6, atol=1e-12):
             fail("Your equations are in the order (b, a). Write them in the order (a, b).")
-        fail("Set the derivative with respect to a, then the one with respect to b, to zero. Which "
-             "sum stands beside a, and which beside b?")  # fmt: skip
+        fail(
+            "Set the derivative with respect to a, then the one with respect to b, to zero. Which "
+            "sum stands beside a, and which beside b?"
+        )
 
 
 @check("normal", points=0.5, title="Right-hand side of the two equations")
 def test_normal_rhs(student):
     _, rhs, _, right = in_common_scale(student)
     if not np.allclose(rhs, right, rtol=1e-6):
-        fail("The right-hand side holds what has neither a nor b in it, with the same factor as "
-             "your matrix.")  # fmt: skip
+        fail(
+            "The right-hand side holds what has neither a nor b in it, with the same factor as "
+            "your matrix."
+        )
 
 
 # The closed form -------------------------------------------------------------------------------
@@ -248,14 +289,21 @@ def test_closed_form(student, draw):
         n = len(x)
         answer = student.call("closed_form", x, y).array((2,))
         mixed = a * n / (n - 1)
-        answer.matches([a, b], rel=rel, abs=rel, mistakes=[
-            ([b, a], "Return the slope first, then the intercept."),
-            ([mixed, np.mean(y) - mixed * np.mean(x)], SAME_COUNT),
-            (reference.closed_form(y, x), WHICH_COLUMN),
-            ([BEST_A, BEST_B], "Your function ignores its arguments: use x and y, not age and "
-                               "sbp."),
-            ([a, np.mean(y) + a * np.mean(x)], THROUGH_THE_MEANS),
-        ])  # fmt: skip
+        answer.matches(
+            [a, b],
+            rel=rel,
+            abs=rel,
+            mistakes=[
+                ([b, a], "Return the slope first, then the intercept."),
+                ([mixed, np.mean(y) - mixed * np.mean(x)], SAME_COUNT),
+                (reference.closed_form(y, x), WHICH_COLUMN),
+                (
+                    [BEST_A, BEST_B],
+                    "Your function ignores its arguments: use x and y, not age and sbp.",
+                ),
+                ([a, np.mean(y) + a * np.mean(x)], THROUGH_THE_MEANS),
+            ],
+        )
 
 
 @check("best-line", points=1, title="Slope and intercept of the best line")
@@ -283,18 +331,24 @@ def test_best_line(student):
     for pair, sentence in wrong:
         if (a, b) == pytest.approx(pair, rel=1e-4, abs=1e-9):
             fail(sentence, own)
-    fail("This is not the line with the smallest MSE. Give your function closed_form the arrays "
-         "age and sbp, and do not round.", own)  # fmt: skip
+    fail(
+        "This is not the line with the smallest MSE. Give your function closed_form the arrays "
+        "age and sbp, and do not round.",
+        own,
+    )
 
 
 @check("best-line", points=1, title="The smallest MSE")
 def test_smallest_mse(student):
     n, rss = len(AGE), reference.rss(BEST_A, BEST_B)
-    student.number("mse_min").matches(rss / n, rel=2e-5, mistakes=[
-        (wrong, OWN_FUNCTION) for wrong in (rss, np.sqrt(rss / n), rss / (n - 1), rss / (n - 2))
-    ],
+    student.number("mse_min").matches(
+        rss / n,
+        rel=2e-5,
+        mistakes=[
+            (wrong, OWN_FUNCTION) for wrong in (rss, np.sqrt(rss / n), rss / (n - 1), rss / (n - 2))
+        ],
         otherwise="This is not the smallest MSE. Do not round your line before you use it.",
-    )  # fmt: skip
+    )
 
 
 # The picture (figures 3.1 and 3.3) -------------------------------------------------------------
@@ -334,8 +388,11 @@ def test_plot_residuals(student):
         wanted = np.column_stack([AGE, ends])
         if all(np.isclose(found, one, rtol=1e-3, atol=1e-3).all(axis=1).any() for one in wanted):
             return
-    fail("Each woman needs a vertical stroke from her point to the line, for instance with "
-         "ax_fit.vlines.", own=f"{len(found)} vertical strokes")  # fmt: skip
+    fail(
+        "Each woman needs a vertical stroke from her point to the line, for instance with "
+        "ax_fit.vlines.",
+        own=f"{len(found)} vertical strokes",
+    )
 
 
 @check("plot", points=0.5, title="Both axes have a label")

@@ -56,24 +56,35 @@ def test_loss(student):
     # float32 errs by 1e-7; the closest mistake, n - 1, is 2 % off.
     for a, b in [(3.0, 1.0), (-2.0, 0.5), (100.0, -40.0)]:
         right = reference.loss_of(a, b, X, Y)
-        student.call("loss", a, b).number().matches(right, rel=1e-5, mistakes=[
-            (right * N, "Your function returns a sum. What turns a sum into a mean?"),
-            (np.sqrt(right), "Is the root one step too many?"),
-            (right * N / (N - 1), "By how many points do you divide?"),
-            (reference.loss_of(b, a, X, Y), "Which argument is the slope?"),
-        ], otherwise="loss(a, b) is not the mean squared error on the data x and y.")  # fmt: skip
+        student.call("loss", a, b).number().matches(
+            right,
+            rel=1e-5,
+            mistakes=[
+                (right * N, "Your function returns a sum. What turns a sum into a mean?"),
+                (np.sqrt(right), "Is the root one step too many?"),
+                (right * N / (N - 1), "By how many points do you divide?"),
+                (reference.loss_of(b, a, X, Y), "Which argument is the slope?"),
+            ],
+            otherwise="loss(a, b) is not the mean squared error on the data x and y.",
+        )
 
 
 @check("bowl", points=2, title="gradient(a, b) at any point")
 def test_gradient(student):
     for a, b in [(3.0, 1.0), (-2.0, 0.5), (100.0, -40.0)]:
         right = np.array(reference.gradient(a, b, X, Y))
-        student.call("gradient", a, b).array().matches(right, rel=1e-5, abs=1e-6, mistakes=[
-            (right / 2, "Differentiate the square once more: what comes to the front?"),
-            (right[::-1], "Gradients are ordered (a, b). Which slope contains x?"),
-            (-right, "Uphill the loss grows: the gradient points there. Look at your sign."),
-            (right * N, "The loss is a mean, so its slopes are means too."),
-        ], otherwise="These are not the derivatives (a first) on the data x and y.")  # fmt: skip
+        student.call("gradient", a, b).array().matches(
+            right,
+            rel=1e-5,
+            abs=1e-6,
+            mistakes=[
+                (right / 2, "Differentiate the square once more: what comes to the front?"),
+                (right[::-1], "Gradients are ordered (a, b). Which slope contains x?"),
+                (-right, "Uphill the loss grows: the gradient points there. Look at your sign."),
+                (right * N, "The loss is a mean, so its slopes are means too."),
+            ],
+            otherwise="These are not the derivatives (a first) on the data x and y.",
+        )
 
 
 @check("start", points=1, title="Loss at (3, 3)")
@@ -84,9 +95,13 @@ def test_loss_at_start(student):
     same_draw = reference.loss_of(3, 3, x, x + 1 + x)
     look = "Is it a mean of squares, and are x and noise two different draws?"
     # 1e-4: rounding to 6.159 passes, the chapter's 6.15 (1.4e-3 away) does not.
-    student.number("loss_33").matches(right, rel=1e-4, mistakes=[
-        (wrong, look) for wrong in (right * N, np.sqrt(right), right * N / (N - 1), same_draw)
-    ])  # fmt: skip
+    student.number("loss_33").matches(
+        right,
+        rel=1e-4,
+        mistakes=[
+            (wrong, look) for wrong in (right * N, np.sqrt(right), right * N / (N - 1), same_draw)
+        ],
+    )
 
 
 @check("start", points=1, title="Direction of steepest descent at (3, 3)")
@@ -94,12 +109,16 @@ def test_direction(student):
     gradient = np.array(reference.gradient(3, 3, X, Y))
     right = -gradient / np.linalg.norm(gradient)
     answer = student.array("direction")
-    Answer(answer.value.ravel(), "direction").matches(right, rel=1e-4, mistakes=[
-        (-right, "This way is uphill."),
-        (right[::-1], "Directions are ordered (a, b)."),
-        (-gradient, "A unit vector has the length 1: divide by the length."),
-        (gradient, "Look at the sign, and at the length of a unit vector."),
-    ])  # fmt: skip
+    Answer(answer.value.ravel(), "direction").matches(
+        right,
+        rel=1e-4,
+        mistakes=[
+            (-right, "This way is uphill."),
+            (right[::-1], "Directions are ordered (a, b)."),
+            (-gradient, "A unit vector has the length 1: divide by the length."),
+            (gradient, "Look at the sign, and at the length of a unit vector."),
+        ],
+    )
 
 
 @check("descend", points=1.5, title="descend(a0, b0, eta, steps), the whole path")
@@ -108,11 +127,17 @@ def test_descend(student):
         right = descend(a0, b0, eta, steps, X, Y)
         wrong = [
             (np.array([walk((a0, b0), eta, n, X, Y, kind) for n in range(steps + 1)]), sentence)
-            for kind, sentence in [("half", HOW_LONG), ("sequential", ONE_POINT),
-                                   ("exchanged", WHICH_SLOPE), ("uphill", WHICH_SLOPE)]
-        ]  # fmt: skip
+            for kind, sentence in [
+                ("half", HOW_LONG),
+                ("sequential", ONE_POINT),
+                ("exchanged", WHICH_SLOPE),
+                ("uphill", WHICH_SLOPE),
+            ]
+        ]
         student.call("descend", a0, b0, eta, steps).array().matches(
-            right, rel=1e-4, abs=1e-6,
+            right,
+            rel=1e-4,
+            abs=1e-6,
             mistakes=[
                 (right[1:], "The path begins before the first step."),
                 (right[:-1], "Your path is one step too short."),
@@ -120,15 +145,19 @@ def test_descend(student):
                 *wrong,
             ],
             otherwise="Start with (a0, b0), and append one point (a, b) after the other.",
-        )  # fmt: skip
+        )
 
 
 @check("descend", points=1, title="The bowl after 20 steps")
 def test_twenty_steps(student):
     def mistakes():
-        for kind, sentence in [("half", HOW_LONG), ("sequential", ONE_POINT),
-                               ("exchanged", WHICH_SLOPE), ("uphill", WHICH_SLOPE),
-                               ("n - 1", "By how many points do you divide?")]:  # fmt: skip
+        for kind, sentence in [
+            ("half", HOW_LONG),
+            ("sequential", ONE_POINT),
+            ("exchanged", WHICH_SLOPE),
+            ("uphill", WHICH_SLOPE),
+            ("n - 1", "By how many points do you divide?"),
+        ]:
             yield walk((3, 3), 0.1, 20, X, Y, kind), sentence
         for steps in (19, 21):
             yield descend(3, 3, 0.1, steps, X, Y)[-1], COUNT
@@ -157,8 +186,14 @@ def canyon_is_right(student, names, steps):
 
     def mistakes():
         half = walk(START, RATE, steps, AGE, SBP, "half")
-        yield half, ("Half way: is it the number of steps or their size?" if steps == 10_000
-                     else FIRST_STEP)  # fmt: skip
+        yield (
+            half,
+            (
+                "Half way: is it the number of steps or their size?"
+                if steps == 10_000
+                else FIRST_STEP
+            ),
+        )
         for kind in ("sequential", "exchanged", "uphill"):
             yield walk(START, RATE, steps, AGE, SBP, kind), FIRST_STEP
         yield descend(*START, RATE / 10, steps)[-1], FIRST_STEP
@@ -203,10 +238,18 @@ def test_steps_in_bowl(student):
     # Exact: the excess is 0.00116 after one step less, 0.00085 after the right number.
     path = descend(3, 3, 0.1, 100, X, Y)
     right = first_step_within(path, X, Y)
-    student.number("steps_bowl").matches(right, rel=0, mistakes=[
-        (right - 1, "You are one step off. The start is step 0, and both move at once."),
-        (right + 1, "You are one step off. The start is step 0, and 0.001 is a distance in mmHg²."),
-    ], otherwise=RULE)  # fmt: skip
+    student.number("steps_bowl").matches(
+        right,
+        rel=0,
+        mistakes=[
+            (right - 1, "You are one step off. The start is step 0, and both move at once."),
+            (
+                right + 1,
+                "You are one step off. The start is step 0, and 0.001 is a distance in mmHg².",
+            ),
+        ],
+        otherwise=RULE,
+    )
 
 
 @check("count", points=1, title="Steps in the canyon")
@@ -224,31 +267,44 @@ def test_steps_in_canyon(student):
 @check("curvature", points=0.5, title="Hessian of the blood-pressure loss")
 def test_hessian(student):
     right = reference.hessian()
-    student.array("hessian", shape=(2, 2)).matches(right, rel=1e-5, mistakes=[
-        (right / 2, WHICH_FUNCTION),
-        (right * len(AGE), WHICH_FUNCTION),
-        (right * len(AGE) / 2, WHICH_FUNCTION),
-        (right[::-1, ::-1], "Write it in the order (a, b)."),
-    ])  # fmt: skip
+    student.array("hessian", shape=(2, 2)).matches(
+        right,
+        rel=1e-5,
+        mistakes=[
+            (right / 2, WHICH_FUNCTION),
+            (right * len(AGE), WHICH_FUNCTION),
+            (right * len(AGE) / 2, WHICH_FUNCTION),
+            (right[::-1, ::-1], "Write it in the order (a, b)."),
+        ],
+    )
 
 
 @check("curvature", points=0.5, title="Its two eigenvalues")
 def test_eigenvalues(student):
     answer = np.sort(student.array("eigenvalues").value.ravel())
     right = np.linalg.eigvalsh(reference.hessian())
-    Answer(answer, "eigenvalues").matches(right, rel=1e-5, mistakes=[
-        (right / 2, WHICH_FUNCTION), (right * len(AGE), WHICH_FUNCTION),
-        (right * len(AGE) / 2, WHICH_FUNCTION),
-    ])  # fmt: skip
+    Answer(answer, "eigenvalues").matches(
+        right,
+        rel=1e-5,
+        mistakes=[
+            (right / 2, WHICH_FUNCTION),
+            (right * len(AGE), WHICH_FUNCTION),
+            (right * len(AGE) / 2, WHICH_FUNCTION),
+        ],
+    )
 
 
 @check("curvature", points=1, title="Condition number")
 def test_condition(student):
     smaller, larger = np.linalg.eigvalsh(reference.hessian())
-    student.number("condition").matches(larger / smaller, rel=1e-4, mistakes=[
-        (np.sqrt(larger / smaller), WHICH_FUNCTION),
-        (smaller / larger, "The condition number is the larger bend over the smaller one."),
-    ])  # fmt: skip
+    student.number("condition").matches(
+        larger / smaller,
+        rel=1e-4,
+        mistakes=[
+            (np.sqrt(larger / smaller), WHICH_FUNCTION),
+            (smaller / larger, "The condition number is the larger bend over the smaller one."),
+        ],
+    )
 
 
 # Standardising ---------------------------------------------------------------------------------
@@ -257,12 +313,18 @@ def test_condition(student):
 @check("standard", points=0.5, title="Standardised age")
 def test_standardised(student):
     answer = student.array("z")
-    Answer(answer.value.ravel(), "z").matches(Z, rel=1e-5, abs=1e-6, mistakes=[
-        ((AGE - AGE.mean()) / AGE.std(ddof=1), RULE),
-        ((AGE - AGE.min()) / np.ptp(AGE), RULE),
-        (AGE / AGE.std(), "The mean of z is zero. Is that of yours?"),
-        (AGE - AGE.mean(), "The standard deviation of z is one. Is that of yours?"),
-    ], otherwise=RULE)  # fmt: skip
+    Answer(answer.value.ravel(), "z").matches(
+        Z,
+        rel=1e-5,
+        abs=1e-6,
+        mistakes=[
+            ((AGE - AGE.mean()) / AGE.std(ddof=1), RULE),
+            ((AGE - AGE.min()) / np.ptp(AGE), RULE),
+            (AGE / AGE.std(), "The mean of z is zero. Is that of yours?"),
+            (AGE - AGE.mean(), "The standard deviation of z is one. Is that of yours?"),
+        ],
+        otherwise=RULE,
+    )
 
 
 @check("standard", points=1, title="Steps on standardised age")
@@ -279,7 +341,8 @@ def test_back_in_years(student):
     early_a, early_b = descend(*START, 0.1, 29, Z, SBP)[-1]
     # 1e-5: stopping after 29 steps is 1.5e-3 off.
     pair(student, "a_back", "b_back").matches(
-        (a / std, b - a * mean / std), rel=1e-5,
+        (a / std, b - a * mean / std),
+        rel=1e-5,
         mistakes=[
             ((a / std, b), COLLECT),
             ((a / std, b + a * mean / std), COLLECT),
@@ -289,7 +352,7 @@ def test_back_in_years(student):
             ((early_a / std, early_b - early_a * mean / std), "Walk all of the 200 steps."),
         ],
         otherwise=COLLECT,
-    )  # fmt: skip
+    )
 
 
 # The picture (figures 3.6 and 3.7) -------------------------------------------------------------
@@ -324,5 +387,7 @@ def test_plot_canyon(student):
             np.linalg.norm((path - point) / scale, axis=1).min() < 0.01 for point in line
         ):
             return
-    fail("I cannot find the path of the first 5 000 steps from (0, 139) in the canyon: a to the "
-         "right, b upwards.")  # fmt: skip
+    fail(
+        "I cannot find the path of the first 5 000 steps from (0, 139) in the canyon: a to the "
+        "right, b upwards."
+    )

@@ -31,10 +31,15 @@ __all__ = [
     "name",
 ]
 HOMES = {
-    "Answer": "nbmark.student", "CheckFailed": "nbmark.errors", "Expr": "nbmark.questions",
-    "Student": "nbmark.student", "approx": "pytest", "check": "nbmark.checks",
-    "fail": "nbmark.student", "name": "nbmark.questions",
-}  # fmt: skip
+    "Answer": "nbmark.student",
+    "CheckFailed": "nbmark.errors",
+    "Expr": "nbmark.questions",
+    "Student": "nbmark.student",
+    "approx": "pytest",
+    "check": "nbmark.checks",
+    "fail": "nbmark.student",
+    "name": "nbmark.questions",
+}
 
 
 def __getattr__(attribute: str) -> object:

@@ -29,9 +29,22 @@ from nbmark.sandboxes.supply import Supply
 from nbmark.versions import versions
 
 # What pytest brings along that the checks do not need; some of it costs more than a check.
-WITHOUT = ("cacheprovider", "terminal", "unraisableexception", "threadexception", "warnings",
-           "logging", "faulthandler", "doctest", "junitxml", "pastebin", "stepwise", "debugging",
-           "setuponly", "setupplan")  # fmt: skip
+WITHOUT = (
+    "cacheprovider",
+    "terminal",
+    "unraisableexception",
+    "threadexception",
+    "warnings",
+    "logging",
+    "faulthandler",
+    "doctest",
+    "junitxml",
+    "pastebin",
+    "stepwise",
+    "debugging",
+    "setuponly",
+    "setupplan",
+)
 
 
 def with_checks(assignment: Assignment, use: Callable[[Checks], None]) -> None:
@@ -46,10 +59,15 @@ def with_checks(assignment: Assignment, use: Callable[[Checks], None]) -> None:
     """
     graders = assignment.course.graders
     arguments = [
-        str(assignment.graders), "-c", os.devnull, f"--rootdir={graders}",
-        f"--confcutdir={graders}", "--import-mode=importlib", "--capture=sys",
+        str(assignment.graders),
+        "-c",
+        os.devnull,
+        f"--rootdir={graders}",
+        f"--confcutdir={graders}",
+        "--import-mode=importlib",
+        "--capture=sys",
         *(f"-pno:{one}" for one in WITHOUT),
-    ]  # fmt: skip
+    ]
     said = io.StringIO()
     loop = _Loop(assignment, use)
     with _import_path(graders), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
@@ -100,12 +118,20 @@ class Checks:
         finally:
             run.close()
         return Graded(
-            student=submission.student, assignment=assignment.name, digest=submission.digest,
-            notebooks=notebooks, results=results, evidence=run.evidence, reached=run.reached,
-            unreadable=unreadable, sandbox=supply.wall, versions=versions(),
-            source_digest=assignment.source_digest(), seconds=time.monotonic() - began,
+            student=submission.student,
+            assignment=assignment.name,
+            digest=submission.digest,
+            notebooks=notebooks,
+            results=results,
+            evidence=run.evidence,
+            reached=run.reached,
+            unreadable=unreadable,
+            sandbox=supply.wall,
+            versions=versions(),
+            source_digest=assignment.source_digest(),
+            seconds=time.monotonic() - began,
             spent_s=run.spent_s,
-        )  # fmt: skip
+        )
 
     def regrade(self, heard: Heard, seed: bytes) -> list[CheckResult]:
         """A submission judged by today's checks, from what was asked when it ran.

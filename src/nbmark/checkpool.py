@@ -37,8 +37,9 @@ class CheckPool:
         self._lock = threading.Lock()
         self._server: ForkServer | None = None
         self._told: set[str] = set()
-        self._all = [CheckProcess(assignment, sandbox, self._new_worker, self._tell)
-                     for _ in range(size)]  # fmt: skip
+        self._all = [
+            CheckProcess(assignment, sandbox, self._new_worker, self._tell) for _ in range(size)
+        ]
         self._free: queue.SimpleQueue[CheckProcess] = queue.SimpleQueue()
         for process in self._all:
             self._free.put(process)
@@ -119,9 +120,13 @@ class CheckPool:
             told, self._told = self._told, self._told | {reason}
         if reason not in told:
             name = self._assignment.name
-            print(f"nbmark: {name}: no fork server: {reason}; every submission starts a process of "
-                  f"its own ('use = false' under [fork_server] in graders/{name}/assignment.toml "
-                  "spares the attempt)", file=sys.stderr, flush=True)  # fmt: skip
+            print(
+                f"nbmark: {name}: no fork server: {reason}; every submission starts a process of "
+                f"its own ('use = false' under [fork_server] in graders/{name}/assignment.toml "
+                "spares the attempt)",
+                file=sys.stderr,
+                flush=True,
+            )
 
     @contextlib.contextmanager
     def _next(self) -> Iterator[CheckProcess]:

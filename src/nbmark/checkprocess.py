@@ -49,10 +49,12 @@ class CheckProcess:
     """
 
     def __init__(
-        self, assignment: Assignment, sandbox: str,
+        self,
+        assignment: Assignment,
+        sandbox: str,
         new_worker: Callable[[], socket.socket | None] = lambda: None,
         tell: Callable[[str], None] = lambda reason: None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._assignment = assignment
         self._sandbox = sandbox
         self._new_worker = new_worker
@@ -132,17 +134,29 @@ class CheckProcess:
         environment |= {
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             # One processor for each: threads of a numerical library would only wait for work.
-            "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
-        }  # fmt: skip
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+            "MKL_NUM_THREADS": "1",
+        }
         with contextlib.ExitStack() as stack:
             worker = self._new_worker()
             fds = [stack.enter_context(worker).fileno()] if worker is not None else []
             return subprocess.Popen(  # noqa: S603  # our own interpreter and module
-                [sys.executable, "-m", "nbmark.checkprocess", str(self._assignment.course.root),
-                 self._assignment.name, self._sandbox, *map(str, fds)],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, pass_fds=fds,
+                [
+                    sys.executable,
+                    "-m",
+                    "nbmark.checkprocess",
+                    str(self._assignment.course.root),
+                    self._assignment.name,
+                    self._sandbox,
+                    *map(str, fds),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=environment,
+                pass_fds=fds,
                 start_new_session=True,
-            )  # fmt: skip
+            )
 
 
 def serve(root: str, name: str, sandbox: str, worker: str = "") -> None:

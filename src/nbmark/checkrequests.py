@@ -26,10 +26,14 @@ def grade_request(submission: Submission) -> Request:
         for name, data in submission.notebooks.items()
     }
     return {
-        "op": "grade", "student": submission.student, "digest": submission.digest,
-        "seed": submission.seed.hex(), "asks": submission.asks,
-        "refused": dict(submission.refused), "notebooks": notebooks,
-    }  # fmt: skip
+        "op": "grade",
+        "student": submission.student,
+        "digest": submission.digest,
+        "seed": submission.seed.hex(),
+        "asks": submission.asks,
+        "refused": dict(submission.refused),
+        "notebooks": notebooks,
+    }
 
 
 def submission_of(request: Request) -> Submission:
@@ -39,9 +43,13 @@ def submission_of(request: Request) -> Submission:
         for name, data in request["notebooks"].items()
     }
     return Submission(
-        request["student"], notebooks, request["digest"], bytes.fromhex(request["seed"]),
-        request["refused"], request["asks"],
-    )  # fmt: skip
+        request["student"],
+        notebooks,
+        request["digest"],
+        bytes.fromhex(request["seed"]),
+        request["refused"],
+        request["asks"],
+    )
 
 
 def refusal(error: Exception) -> dict[str, Any]:

@@ -59,9 +59,16 @@ def main() -> None:
 @JSON
 @on_a_cluster
 def grade(
-    assignment: str | None, everything: bool, students: tuple[str, ...], force: bool,
-    workers: int | None, sandbox: str, root: Path, as_json: bool, **elsewhere: Any,
-) -> None:  # fmt: skip
+    assignment: str | None,
+    everything: bool,
+    students: tuple[str, ...],
+    force: bool,
+    workers: int | None,
+    sandbox: str,
+    root: Path,
+    as_json: bool,
+    **elsewhere: Any,
+) -> None:
     """Grade the submissions of ASSIGNMENT, or with --all of the whole course, that are due."""
     hire = hiring(workers, sandbox, **elsewhere)
     if everything:
@@ -91,16 +98,22 @@ def grade(
 @main.command()
 @ASSIGNMENT
 @ALL
-@click.option("--fast", is_flag=True,
-              help="Only as many wrong answers as it takes to fail each check.")  # fmt: skip
+@click.option(
+    "--fast", is_flag=True, help="Only as many wrong answers as it takes to fail each check."
+)
 @WORKERS
 @SANDBOX
 @COURSE
 @JSON
 def verify(
-    assignment: str | None, everything: bool, fast: bool, workers: int | None, sandbox: str,
-    root: Path, as_json: bool,
-) -> None:  # fmt: skip
+    assignment: str | None,
+    everything: bool,
+    fast: bool,
+    workers: int | None,
+    sandbox: str,
+    root: Path,
+    as_json: bool,
+) -> None:
     """Try ASSIGNMENT, or with --all every one, on its own answers, right and wrong."""
     from nbmark import report
     from nbmark.trials import quick
@@ -110,12 +123,22 @@ def verify(
     found, well = [], True
     for material in asked_for(root, assignment, everything):
         with contextlib.closing(report.Progress(material.name)) as progress:
-            cases = run(material, sandbox, workers=workers or 0, choose=quick if fast else list,
-                        on_case=progress.verifying)  # fmt: skip
+            cases = run(
+                material,
+                sandbox,
+                workers=workers or 0,
+                choose=quick if fast else list,
+                on_case=progress.verifying,
+            )
         as_expected = all(case.as_expected for case in cases)
         well = well and as_expected
-        found.append({"assignment": material.name, "as_expected": as_expected,
-                      "cases": [case_as_json(case) for case in cases]})  # fmt: skip
+        found.append(
+            {
+                "assignment": material.name,
+                "as_expected": as_expected,
+                "cases": [case_as_json(case) for case in cases],
+            }
+        )
         if not as_json:
             report.print_cases(material.name, cases)
         for case in cases:
@@ -136,9 +159,15 @@ def verify(
 @COURSE
 @JSON
 def regrade(
-    assignment: str | None, everything: bool, students: tuple[str, ...], applying: bool,
-    workers: int | None, sandbox: str, root: Path, as_json: bool,
-) -> None:  # fmt: skip
+    assignment: str | None,
+    everything: bool,
+    students: tuple[str, ...],
+    applying: bool,
+    workers: int | None,
+    sandbox: str,
+    root: Path,
+    as_json: bool,
+) -> None:
     """Judge the graded submissions of ASSIGNMENT, or with --all of every one, by today's checks.
 
     Shows how everybody's points change and why; writes them with --apply only. The answers on
@@ -185,9 +214,11 @@ def doctor(root: Path, as_json: bool) -> None:
 
 
 def _one_by_one(
-    materials: Sequence[Assignment], everything: bool, do: Callable[[Assignment], bool],
+    materials: Sequence[Assignment],
+    everything: bool,
+    do: Callable[[Assignment], bool],
     print_found: Callable[[], None],
-) -> bool:  # fmt: skip
+) -> bool:
     """Whether all went well; in the whole course a broken assignment keeps no other from its turn.
 
     Trouble of ours ends it; what was done until then is printed first.

@@ -123,9 +123,13 @@ class Cluster:
         _quiet()
         try:
             async with distributed.Client(
-                self._address, security=self._security, timeout=CONNECT_S, asynchronous=True,
-                set_as_default=False, name="nbmark",
-            ) as self._client:  # fmt: skip
+                self._address,
+                security=self._security,
+                timeout=CONNECT_S,
+                asynchronous=True,
+                set_as_default=False,
+                name="nbmark",
+            ) as self._client:
                 known = await self._first_workers()
                 self._client.subscribe_topic(self._topic, self._task_begun)
                 self._ready.set_result(None)
@@ -306,8 +310,11 @@ class Cluster:
         alone_s = now_s - self._alone_since_s
         if alone_s > QUIET_S and not self._said_that_it_waits:
             self._said_that_it_waits = True
-            print(f"nbmark: no worker at {self._address}; waiting up to {self._patience_s:g} s",
-                  file=sys.stderr, flush=True)  # fmt: skip
+            print(
+                f"nbmark: no worker at {self._address}; waiting up to {self._patience_s:g} s",
+                file=sys.stderr,
+                flush=True,
+            )
         return alone_s > self._patience_s
 
     def _no_worker(self) -> str:

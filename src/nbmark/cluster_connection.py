@@ -65,8 +65,11 @@ def _security(address: str, tls: Tls | None) -> distributed.Security:
         return distributed.Security(require_encryption=False)
     files = {}
     if tls is not None:
-        files = {"tls_ca_file": str(tls.ca), "tls_client_cert": str(tls.certificate),
-                 "tls_client_key": str(tls.key)}  # fmt: skip
+        files = {
+            "tls_ca_file": str(tls.ca),
+            "tls_client_cert": str(tls.certificate),
+            "tls_client_key": str(tls.key),
+        }
     security = distributed.Security(require_encryption=True, **files)
     try:
         context = security.get_connection_args("client")["ssl_context"]

@@ -45,9 +45,9 @@ class SafeCollect(ExchangeCollect):  # type: ignore[misc]  # nbgrader has no typ
 
     max_files = Integer(100, help="Most files taken from one submission.").tag(config=True)
     max_file_bytes = Integer(20_000_000, help="Largest file taken, in bytes.").tag(config=True)
-    max_total_bytes = Integer(
-        50_000_000, help="Most bytes taken from one submission."
-    ).tag(config=True)  # fmt: skip
+    max_total_bytes = Integer(50_000_000, help="Most bytes taken from one submission.").tag(
+        config=True
+    )
 
     def init_src(self) -> None:
         """Find the entries that may be collected: the newest acceptable one of each student."""
@@ -76,8 +76,11 @@ class SafeCollect(ExchangeCollect):  # type: ignore[misc]  # nbgrader has no typ
                 collected, current = collected + taken, current + (not taken)
         self.log.info(
             "%d submissions of '%s' collected, %d up to date, %d entries skipped",
-            collected, self.coursedir.assignment_id, current, self.skipped,
-        )  # fmt: skip
+            collected,
+            self.coursedir.assignment_id,
+            current,
+            self.skipped,
+        )
 
     def _entry(self, name: str) -> Entry | None:
         """The entry called ``student+assignment+timestamp[+secret]``, None if it is not ours."""

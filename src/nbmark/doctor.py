@@ -41,38 +41,65 @@ class Finding:
 
 def examine(root: Path) -> list[Finding]:
     """Everything that grading in the course folder `root` needs."""
-    return [_python(), _bubblewrap(), *_namespaces(), _wall(), _fork_server(),
-            _course(root), _place(root), _libraries(root),
-            *_limits(root)]  # fmt: skip
+    return [
+        _python(),
+        _bubblewrap(),
+        *_namespaces(),
+        _wall(),
+        _fork_server(),
+        _course(root),
+        _place(root),
+        _libraries(root),
+        *_limits(root),
+    ]
 
 
 def _python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
-    return Finding("Python", sys.version_info >= (3, 11), version, _unless(
-        sys.version_info >= (3, 11), "install Python 3.11 or newer"))  # fmt: skip
+    return Finding(
+        "Python",
+        sys.version_info >= (3, 11),
+        version,
+        _unless(sys.version_info >= (3, 11), "install Python 3.11 or newer"),
+    )
 
 
 def _bubblewrap() -> Finding:
     path = shutil.which("bwrap")
-    return Finding("bubblewrap", path is not None, path or "not installed",
-                   _unless(path is not None, "apt-get install bubblewrap"))  # fmt: skip
+    return Finding(
+        "bubblewrap",
+        path is not None,
+        path or "not installed",
+        _unless(path is not None, "apt-get install bubblewrap"),
+    )
 
 
 def _namespaces() -> Iterator[Finding]:
     """The three switches by which a kernel refuses user namespaces, where they exist."""
     if USERNS_LIMIT.exists():
         number = int(USERNS_LIMIT.read_text())
-        yield Finding("user namespaces", number > 0, f"at most {number}",
-                      _unless(number > 0, "sysctl user.max_user_namespaces=10000"))  # fmt: skip
+        yield Finding(
+            "user namespaces",
+            number > 0,
+            f"at most {number}",
+            _unless(number > 0, "sysctl user.max_user_namespaces=10000"),
+        )
     if USERNS_CLONE.exists():
         allowed = USERNS_CLONE.read_text().strip() == "1"
-        yield Finding("user namespaces for everybody", allowed, "on" if allowed else "off",
-                      _unless(allowed, "sysctl kernel.unprivileged_userns_clone=1"))  # fmt: skip
+        yield Finding(
+            "user namespaces for everybody",
+            allowed,
+            "on" if allowed else "off",
+            _unless(allowed, "sysctl kernel.unprivileged_userns_clone=1"),
+        )
     if APPARMOR_LIMIT.exists() and APPARMOR_LIMIT.read_text().strip() == "1":
-        profile = Path("/etc/apparmor.d/bwrap").exists() or Path(
-            "/etc/apparmor.d/bwrap-userns-restrict").exists()  # fmt: skip
-        yield Finding("AppArmor", profile, "restricts user namespaces",
-                      _unless(profile, APPARMOR_PROFILE))  # fmt: skip
+        profile = (
+            Path("/etc/apparmor.d/bwrap").exists()
+            or Path("/etc/apparmor.d/bwrap-userns-restrict").exists()
+        )
+        yield Finding(
+            "AppArmor", profile, "restricts user namespaces", _unless(profile, APPARMOR_PROFILE)
+        )
 
 
 def _wall() -> Finding:
@@ -97,8 +124,9 @@ def _fork_server() -> Finding:
             found = f"{supply.wall}: {status}"
             if not supply.wall.endswith("forked"):
                 found += f"; {supply.not_forked_because}: every submission imports anew"
-            return Finding("fork server", status == "ok", found,
-                           _unless(status == "ok", "see the lines above"))  # fmt: skip
+            return Finding(
+                "fork server", status == "ok", found, _unless(status == "ok", "see the lines above")
+            )
     except InfrastructureError as error:
         return Finding("fork server", False, str(error), "see the lines above")
 
@@ -108,19 +136,31 @@ def _course(root: Path) -> Finding:
         name for name in ("nbgrader_config.py", "source", "graders") if not (root / name).exists()
     ]
     if missing:
-        return Finding("course", False, f"{root} lacks {', '.join(missing)}",
-                       "run nbmark in the course's folder, or give --course")  # fmt: skip
+        return Finding(
+            "course",
+            False,
+            f"{root} lacks {', '.join(missing)}",
+            "run nbmark in the course's folder, or give --course",
+        )
     writable = os.access(root, os.W_OK)
-    return Finding("course", writable, str(root),
-                   _unless(writable, "make the folder writable for the grading user"))  # fmt: skip
+    return Finding(
+        "course",
+        writable,
+        str(root),
+        _unless(writable, "make the folder writable for the grading user"),
+    )
 
 
 def _place(root: Path) -> Finding:
     """Whether students' code could read the course where it lies."""
     shown = shown_above(root)
     found = "the sandbox does not show it" if shown is None else f"below {shown}"
-    return Finding("place of the course", shown is None, found, _unless(
-        shown is None, f"move the course: students' code can read {shown}"))  # fmt: skip
+    return Finding(
+        "place of the course",
+        shown is None,
+        found,
+        _unless(shown is None, f"move the course: students' code can read {shown}"),
+    )
 
 
 def _libraries(root: Path) -> Finding:
@@ -132,8 +172,12 @@ def _libraries(root: Path) -> Finding:
         except AssignmentError:
             continue  # said with its limits
         missing |= {f"{one} ({name})" for one in imported if find_spec(one) is None}
-    return Finding("libraries", not missing, ", ".join(sorted(missing)) or "all there",
-                   _unless(not missing, "install them beside nbmark with pip"))  # fmt: skip
+    return Finding(
+        "libraries",
+        not missing,
+        ", ".join(sorted(missing)) or "all there",
+        _unless(not missing, "install them beside nbmark with pip"),
+    )
 
 
 def _limits(root: Path) -> Iterator[Finding]:

@@ -50,8 +50,9 @@ def unmark(course: Course, assignment: str, student: str) -> None:
 def completed(course: Course, assignment: str, student: str) -> Mark | None:
     """The mark of a student's last complete grading, None if there is none."""
     try:
-        return Mark(**json.loads(
-            (course.evidence / assignment / student / "graded.json").read_text()))  # fmt: skip
+        return Mark(
+            **json.loads((course.evidence / assignment / student / "graded.json").read_text())
+        )
     except (OSError, ValueError, TypeError):
         return None
 

@@ -18,9 +18,19 @@ from nbmark.safefiles import write_atomic
 from nbmark.submissions import is_student_id
 
 COLUMNS = (
-    "assignment", "duedate", "timestamp", "student_id", "last_name", "first_name", "email",
-    "raw_score", "late_submission_penalty", "score", "max_score", "status",
-)  # fmt: skip
+    "assignment",
+    "duedate",
+    "timestamp",
+    "student_id",
+    "last_name",
+    "first_name",
+    "email",
+    "raw_score",
+    "late_submission_penalty",
+    "score",
+    "max_score",
+    "status",
+)
 PERSONAL = ("last_name", "first_name", "email")
 # The wide forms too: some spreadsheets read them alike.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -52,11 +62,13 @@ class GradesCsv(ExportPlugin):  # type: ignore[misc]  # nbgrader has no type hin
         for student in sorted(known.keys() | set(filter(is_student_id, handed_in))):
             if not wanted or student in wanted:
                 row = {
-                    "assignment": assignment.name, "duedate": assignment.duedate,
-                    "student_id": student, "max_score": assignment.max_score,
+                    "assignment": assignment.name,
+                    "duedate": assignment.duedate,
+                    "student_id": student,
+                    "max_score": assignment.max_score,
                     **{name: getattr(known.get(student), name, None) for name in PERSONAL},
                     **_scores(graded.get(student), student in handed_in),
-                }  # fmt: skip
+                }
                 writer.writerow({name: _cell(value) for name, value in row.items()})
 
     def _handed_in(self, assignment: str) -> set[str]:
@@ -71,16 +83,20 @@ def _scores(submission: Any, handed_in: bool) -> dict[str, Any]:
         return {"status": "not graded" if handed_in else "not submitted"}
     found: dict[str, Any] = {"timestamp": submission.timestamp}
     grades = [grade for notebook in submission.notebooks for grade in notebook.grades]
-    if any(one.auto_score is None and one.manual_score is None and not _is_manual(one)
-           for one in grades):  # fmt: skip
+    if any(
+        one.auto_score is None and one.manual_score is None and not _is_manual(one)
+        for one in grades
+    ):
         return {**found, "status": "not graded"}
     penalty = submission.late_submission_penalty or 0.0
     by_hand = any(grade.needs_manual_grade for grade in grades)
     return {
-        **found, "raw_score": submission.score, "late_submission_penalty": penalty,
+        **found,
+        "raw_score": submission.score,
+        "late_submission_penalty": penalty,
         "score": max(0.0, submission.score - penalty),
         "status": "needs manual grading" if by_hand else "graded",
-    }  # fmt: skip
+    }
 
 
 def _is_manual(grade: Any) -> bool:

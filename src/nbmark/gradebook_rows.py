@@ -59,9 +59,12 @@ def add_missing_rows(gradebook: Gradebook, submission: SubmittedAssignment) -> N
             ):
                 known = {one.cell_id for one in there}
                 gradebook.db.add_all(
-                    [kind(cell_id=cell.id, cell=cell, notebook=row)
-                     for cell in cells if cell.id not in known]
-                )  # fmt: skip
+                    [
+                        kind(cell_id=cell.id, cell=cell, notebook=row)
+                        for cell in cells
+                        if cell.id not in known
+                    ]
+                )
     gradebook.db.flush()
 
 
@@ -100,10 +103,12 @@ def write_grades(
     released = {cell.name: cell.source for cell in notebook.notebook.source_cells}
     tasks = {cell.name for cell in notebook.notebook.task_cells}
     silent = {
-        name for name, cell in cells.items()
-        if name not in tasks and not cell.doubt
+        name
+        for name, cell in cells.items()
+        if name not in tasks
+        and not cell.doubt
         and (cell.restored or cell.source == released.get(name))
-    }  # fmt: skip
+    }
     for grade in notebook.grades:
         if grade.name in tasks:
             continue
@@ -113,10 +118,11 @@ def write_grades(
         else:
             grade.auto_score = 0.0 if grade.name in silent else None
         grade.needs_manual_grade = (
-            grade.manual_score is not None or grade.auto_score is None
+            grade.manual_score is not None
+            or grade.auto_score is None
             or notebook.name in graded.unreadable
             or (score is not None and score.needs_look)
             or (grade.name in cells and bool(cells[grade.name].doubt))
-        )  # fmt: skip
+        )
     for comment in notebook.comments:
         comment.auto_comment = NO_RESPONSE if comment.name in silent else None

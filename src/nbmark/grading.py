@@ -17,13 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from nbmark.course import Assignment, Course, make_private
-from nbmark.errors import (
-    InfrastructureError,
-    SandboxUnavailable,
-    UsageError,
-    WorkersLost,
-    unknown,
-)
+from nbmark.errors import InfrastructureError, SandboxUnavailable, UsageError, WorkersLost, unknown
 from nbmark.gradebook import Registrar, parse_timestamp
 from nbmark.models import Graded, Submission
 from nbmark.records import Records, Row
@@ -79,9 +73,13 @@ class Watcher:
 
 
 def grade(
-    assignment: Assignment, registrar: Registrar, workers: Workers,
-    students: Sequence[str] | None, settings: Settings, watcher: Watcher,
-) -> list[Row]:  # fmt: skip
+    assignment: Assignment,
+    registrar: Registrar,
+    workers: Workers,
+    students: Sequence[str] | None,
+    settings: Settings,
+    watcher: Watcher,
+) -> list[Row]:
     """Grade whoever is due; one row for each student asked for, sorted by id.
 
     Raises
@@ -193,9 +191,7 @@ def _longest_first(due: Sequence[str], records: Records) -> list[str]:
     return sorted(due, key=lambda one: -known.get(one, average_s))
 
 
-def _graded(
-    due: Sequence[str], inbox: Inbox, records: Records, workers: Workers
-) -> Iterator[Row]:  # fmt: skip
+def _graded(due: Sequence[str], inbox: Inbox, records: Records, workers: Workers) -> Iterator[Row]:
     """Run side by side, write one after the other as they end."""
     waiting: dict[Future[Graded], Received] = {}
     left = iter(due)

@@ -64,9 +64,10 @@ def _match(submitted: Sequence[Cell], record: Sequence[Cell]) -> Matches:
         if cell.grade_id in numbers
     }
     unknown = [
-        place for place, cell in enumerate(submitted)
+        place
+        for place, cell in enumerate(submitted)
         if cell.grade_id not in numbers and cell.source.strip()
-    ]  # fmt: skip
+    ]
     for number, cell in enumerate(record):
         if number not in found and cell.is_locked:
             same = [one for one in unknown if submitted[one].source.strip() == cell.source.strip()]
@@ -133,9 +134,7 @@ def _in_order(matches: Matches, record: Sequence[Cell]) -> set[int]:
 def _place_of(cells: Sequence[Cell], before: Sequence[Cell]) -> int:
     """Behind the nearest earlier cell of the record that is there, else at the front."""
     places = {cell.grade_id: place for place, cell in enumerate(cells) if cell.grade_id}
-    return next(
-        (places[one.grade_id] + 1 for one in reversed(before) if one.grade_id in places), 0
-    )  # fmt: skip
+    return next((places[one.grade_id] + 1 for one in reversed(before) if one.grade_id in places), 0)
 
 
 def _as_in_record(cell: Cell, known: Cell) -> Cell:
@@ -150,8 +149,9 @@ def _ordinary(cell: Cell) -> Cell:
 def _put_back(cell: Cell) -> Cell:
     note = MISSING.format(cell.grade_id)
     if cell.is_solution:  # the instructor's text may hold a solution or a marking scheme
-        return replace(cell, source=f"*{note}*" if cell.kind == "markdown" else f"# {note}",
-                       restored=True)  # fmt: skip
+        return replace(
+            cell, source=f"*{note}*" if cell.kind == "markdown" else f"# {note}", restored=True
+        )
     return replace(cell, restored=True)
 
 

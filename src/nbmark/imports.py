@@ -33,9 +33,8 @@ def imported_by(sources: Iterable[str], beside: Mapping[str, str]) -> list[str]:
 
 
 def _look(
-    sources: Iterable[str], aliases: Aliases, found: dict[str, None],
-    shipped: Mapping[str, Aliases],
-) -> None:  # fmt: skip
+    sources: Iterable[str], aliases: Aliases, found: dict[str, None], shipped: Mapping[str, Aliases]
+) -> None:
     for node in _nodes(sources):
         if isinstance(node, ast.Import):
             for one in node.names:

@@ -52,9 +52,14 @@ def registrar_of(root: Path) -> Registrar:
 
 
 def hiring(
-    workers: int | None, sandbox: str, scheduler: str | None, tls_ca: Path | None,
-    tls_cert: Path | None, tls_key: Path | None, patience: float | None,
-) -> Callable[[Assignment], CheckPool | Cluster]:  # fmt: skip
+    workers: int | None,
+    sandbox: str,
+    scheduler: str | None,
+    tls_ca: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    patience: float | None,
+) -> Callable[[Assignment], CheckPool | Cluster]:
     """What gives the workers for an assignment: processes of this machine, or a cluster's."""
     files = [tls_ca, tls_cert, tls_key]
     if scheduler is None:
@@ -82,9 +87,13 @@ def hiring(
 
 
 def graded(
-    material: Assignment, students: Sequence[str], force: bool,
-    hire: Callable[[Assignment], CheckPool | Cluster], sandbox: str, everything: bool,
-) -> list[Row]:  # fmt: skip
+    material: Assignment,
+    students: Sequence[str],
+    force: bool,
+    hire: Callable[[Assignment], CheckPool | Cluster],
+    sandbox: str,
+    everything: bool,
+) -> list[Row]:
     """Grade one assignment; in the whole course, everybody or some may have skipped it."""
     with contextlib.closing(hire(material)) as processes:
         if not everything:
@@ -100,14 +109,18 @@ def graded(
             return []
         chosen = [one for one in students if one in present] if students else None
         with contextlib.closing(report.Progress(material.name)) as progress:
-            return grade(material, registrar, processes, chosen,
-                         Settings(sandbox, force), progress)  # fmt: skip
+            return grade(material, registrar, processes, chosen, Settings(sandbox, force), progress)
 
 
 def judged(
-    material: Assignment, registrar: Registrar, students: Sequence[str], applying: bool,
-    workers: int | None, sandbox: str, everything: bool,
-) -> list[Change]:  # fmt: skip
+    material: Assignment,
+    registrar: Registrar,
+    students: Sequence[str],
+    applying: bool,
+    workers: int | None,
+    sandbox: str,
+    everything: bool,
+) -> list[Change]:
     """Judge one assignment anew; in the whole course, everybody or some may have skipped it."""
     from nbmark import evidence, regrading, report
     from nbmark.checkpool import CheckPool, cores

@@ -211,13 +211,15 @@ class Graded:
     def to_json(self) -> dict[str, Any]:
         # By hand: `dataclasses.asdict` copies every output, which takes longer than writing it.
         return {
-            **vars(self), "schema": SCHEMA,
-            "notebooks": {name: [vars(one) for one in cells]
-                          for name, cells in self.notebooks.items()},
+            **vars(self),
+            "schema": SCHEMA,
+            "notebooks": {
+                name: [vars(one) for one in cells] for name, cells in self.notebooks.items()
+            },
             "results": [one.to_json() for one in self.results],
             "evidence": [vars(one) for one in self.evidence],
             "reached": {cell: vars(one) for cell, one in self.reached.items()},
-        }  # fmt: skip
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Graded:

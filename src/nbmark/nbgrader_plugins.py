@@ -45,9 +45,13 @@ class GradingExporter(NotebookExporter):
             assignment = Course(Path(coursedir.root)).assignment(coursedir.assignment_id)
             with closing(CheckPool(assignment, self.sandbox, 1)) as processes:
                 rows = grade(
-                    assignment, Registrar(coursedir, converter.config), processes,
-                    _students(converter), settings, _Log(converter.log),
-                )  # fmt: skip
+                    assignment,
+                    Registrar(coursedir, converter.config),
+                    processes,
+                    _students(converter),
+                    settings,
+                    _Log(converter.log),
+                )
         except NbmarkError as error:
             for line in str(error).splitlines():
                 converter.log.error(line)
@@ -65,8 +69,12 @@ class _Log(Watcher):
         self._log = log
 
     def verifying(self, case: Case, total: int) -> None:
-        self._log.info("verified %s of %d cases: %s", case.name, total,
-                       "as expected" if case.as_expected else "NOT as expected")  # fmt: skip
+        self._log.info(
+            "verified %s of %d cases: %s",
+            case.name,
+            total,
+            "as expected" if case.as_expected else "NOT as expected",
+        )
 
     def begin(self, due: int, up_to_date: int) -> None:
         self._log.info("%d submissions to grade, %d up to date", due, up_to_date)

@@ -32,9 +32,14 @@ class NotebookRun:
     """
 
     def __init__(
-        self, cells: Sequence[Cell], limits: Limits, budget: Budget, open_session: OpenSession,
-        surroundings: Surroundings, spent_s: dict[str, float],
-    ) -> None:  # fmt: skip
+        self,
+        cells: Sequence[Cell],
+        limits: Limits,
+        budget: Budget,
+        open_session: OpenSession,
+        surroundings: Surroundings,
+        spent_s: dict[str, float],
+    ) -> None:
         self.cells = list(cells)
         self._spent_s = spent_s
         self._limits = limits
@@ -198,10 +203,14 @@ class NotebookRun:
     def _written(self, index: int, cell: Cell) -> RunCell:
         run = self._runs.get(index)
         return RunCell(
-            kind=cell.kind, source=cell.source, nbgrader=dict(cell.nbgrader),
+            kind=cell.kind,
+            source=cell.source,
+            nbgrader=dict(cell.nbgrader),
             attachments={name: dict(one) for name, one in cell.attachments.items()},
-            restored=cell.restored, status=run.status if run else "",
+            restored=cell.restored,
+            status=run.status if run else "",
             outputs=clean(run.outputs, truncated=run.truncated) if run else [],
             execution_count=run.execution_count if run else None,
-            note=self._notes.get(index, ""), doubt=cell.doubt,
-        )  # fmt: skip
+            note=self._notes.get(index, ""),
+            doubt=cell.doubt,
+        )

@@ -106,14 +106,13 @@ def write_notebook(
     written = []
     for index, cell in enumerate(cells):
         one: dict[str, Any] = {
-            "cell_type": cell.kind, "id": f"cell-{index}", "source": cell.source,
+            "cell_type": cell.kind,
+            "id": f"cell-{index}",
+            "source": cell.source,
             "metadata": {"nbgrader": dict(cell.nbgrader)} if cell.nbgrader else {},
-        }  # fmt: skip
+        }
         if cell.kind == "code":
-            one |= {
-                "outputs": list(outputs.get(index, ())),
-                "execution_count": counts.get(index),
-            }
+            one |= {"outputs": list(outputs.get(index, ())), "execution_count": counts.get(index)}
         elif cell.attachments:
             one["attachments"] = cell.attachments
         written.append(one)

@@ -41,8 +41,9 @@ class OneLineErrors(click.Group):
             click.echo(f"nbmark: {error}; what is written is complete", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
-            click.echo("nbmark: stopped; what is written is complete, run it again for the rest",
-                       err=True)  # fmt: skip
+            click.echo(
+                "nbmark: stopped; what is written is complete, run it again for the rest", err=True
+            )
             sys.exit(130)
         except (click.exceptions.NoArgsIsHelpError, click.Abort, click.exceptions.Exit):
             raise  # click's own ways to end
@@ -82,5 +83,7 @@ def _confess(error: Exception) -> None:
     """A fault of our own program, as one line."""
     if os.environ.get("NBMARK_TRACEBACK"):
         traceback.print_exception(error)
-    click.echo(f"nbmark: internal error, {gist(error)}; please report it "
-               "(NBMARK_TRACEBACK=1 shows where)", err=True)  # fmt: skip
+    click.echo(
+        f"nbmark: internal error, {gist(error)}; please report it (NBMARK_TRACEBACK=1 shows where)",
+        err=True,
+    )

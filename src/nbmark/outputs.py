@@ -42,9 +42,7 @@ def _clean_one(output: Any) -> dict[str, Any] | None:
             "traceback": [_text(one) for one in lines[:200]] if isinstance(lines, list) else [],
         }
     if kind in ("display_data", "execute_result") and isinstance(output.get("data"), Mapping):
-        found: dict[str, Any] = {
-            "output_type": kind, "metadata": {}, "data": _data(output["data"])
-        }  # fmt: skip
+        found: dict[str, Any] = {"output_type": kind, "metadata": {}, "data": _data(output["data"])}
         if kind == "execute_result":
             count = output.get("execution_count")
             found["execution_count"] = count if type(count) is int else None

@@ -116,9 +116,15 @@ def decode(value: Any, depth: int = 0) -> Any:
 
 
 _MALFORMED = (
-    KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError, RecursionError,
+    KeyError,
+    TypeError,
+    ValueError,
+    IndexError,
+    OverflowError,
+    AttributeError,
+    RecursionError,
     binascii.Error,
-)  # fmt: skip
+)
 
 
 def _encode_array(value: np.ndarray[Any, Any] | np.generic) -> dict[str, Any]:

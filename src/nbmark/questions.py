@@ -54,8 +54,12 @@ class Expr:
         parts = [as_expr(one) for one in arguments]
         named = {key: as_expr(one) for key, one in keywords.items()}
         shown = [text_of(one) for one in parts] + [f"{k}={text_of(v)}" for k, v in named.items()]
-        tree = ["call", self._tree, [tree_of(one) for one in parts],
-                {key: tree_of(one) for key, one in named.items()}]  # fmt: skip
+        tree = [
+            "call",
+            self._tree,
+            [tree_of(one) for one in parts],
+            {key: tree_of(one) for key, one in named.items()},
+        ]
         return Expr(tree, f"{self._text}({', '.join(shown)})")
 
     def __add__(self, other: Any) -> Expr:
@@ -94,8 +98,10 @@ def as_expr(value: Any) -> Expr:
 def mapped(function: Expr, values: Any) -> Expr:
     """``[function(x) for x in values]`` as one question."""
     part = as_expr(values)
-    return Expr(["map", tree_of(function), tree_of(part)],
-                f"[{text_of(function)}(x) for x in {text_of(part)}]")  # fmt: skip
+    return Expr(
+        ["map", tree_of(function), tree_of(part)],
+        f"[{text_of(function)}(x) for x in {text_of(part)}]",
+    )
 
 
 def probed(function: Callable[..., Any], *arguments: Any) -> Expr:
@@ -139,8 +145,10 @@ def _source_of(function: Callable[..., Any]) -> str:
 
 def _operation(operator: str, sign: str, left: Any, right: Any) -> Expr:
     first, second = as_expr(left), as_expr(right)
-    return Expr(["op", operator, tree_of(first), tree_of(second)],
-                f"({text_of(first)} {sign} {text_of(second)})")  # fmt: skip
+    return Expr(
+        ["op", operator, tree_of(first), tree_of(second)],
+        f"({text_of(first)} {sign} {text_of(second)})",
+    )
 
 
 def _shown(value: Any) -> str:

@@ -24,8 +24,10 @@ from nbmark.safefiles import replaced_folder, write_atomic, write_synced
 from nbmark.scoring import CellScore, scores
 from nbmark.submissions import Received
 
-NO_EVIDENCE = ("its evidence in evidence/{0}/{1} is missing, damaged or of another version; "
-               "run 'nbmark grade {0} --student {1}'")  # fmt: skip
+NO_EVIDENCE = (
+    "its evidence in evidence/{0}/{1} is missing, damaged or of another version; "
+    "run 'nbmark grade {0} --student {1}'"
+)
 EARLIER_CHECKS = "graded with earlier checks; 'nbmark regrade' judges anew"
 
 

@@ -61,9 +61,13 @@ class Change:
 
 
 def compare(
-    assignment: Assignment, registrar: Registrar, pool: CheckPool,
-    students: Sequence[str] | None, sandbox: str, watcher: Watcher,
-) -> list[Change]:  # fmt: skip
+    assignment: Assignment,
+    registrar: Registrar,
+    pool: CheckPool,
+    students: Sequence[str] | None,
+    sandbox: str,
+    watcher: Watcher,
+) -> list[Change]:
     """How everybody's points would change; nothing is written.
 
     Raises
@@ -76,9 +80,13 @@ def compare(
 
 
 def apply(
-    assignment: Assignment, registrar: Registrar, pool: CheckPool,
-    students: Sequence[str] | None, sandbox: str, watcher: Watcher,
-) -> list[Change]:  # fmt: skip
+    assignment: Assignment,
+    registrar: Registrar,
+    pool: CheckPool,
+    students: Sequence[str] | None,
+    sandbox: str,
+    watcher: Watcher,
+) -> list[Change]:
     """The same, and put it on record; marks given by hand, comments and penalties stay.
 
     What cannot be written is told in that student's `Change`; doing it again takes it up.
@@ -89,9 +97,14 @@ def apply(
 
 
 def _changes(
-    assignment: Assignment, registrar: Registrar, pool: CheckPool,
-    students: Sequence[str] | None, sandbox: str, watcher: Watcher, rewrite: Rewrite | None,
-) -> Iterator[Change]:  # fmt: skip
+    assignment: Assignment,
+    registrar: Registrar,
+    pool: CheckPool,
+    students: Sequence[str] | None,
+    sandbox: str,
+    watcher: Watcher,
+    rewrite: Rewrite | None,
+) -> Iterator[Change]:
     """Every submission's change, written if there is a `rewrite`; never many at a time."""
     registrar.refuse_strangers(assignment)
     ensure_verified(assignment, sandbox, on_case=watcher.verifying)
@@ -210,6 +223,7 @@ def _chosen(assignment: Assignment, students: Sequence[str] | None) -> list[str]
     known = evidence.students(assignment.course, assignment.name)
     for student in students or ():
         if student not in known:
-            raise unknown(f"graded submission of '{assignment.name}' by student", student,
-                          "evidence/", known)  # fmt: skip
+            raise unknown(
+                f"graded submission of '{assignment.name}' by student", student, "evidence/", known
+            )
     return known if students is None else sorted(set(students))

@@ -41,10 +41,15 @@ class Progress(Watcher):
         self._what_to_do = what_to_do
         self._console = Console(stderr=True)
         self._bar = Bar(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"), TimeRemainingColumn(),
-            console=self._console, disable=not self._console.is_terminal, transient=True,
-        )  # fmt: skip
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            transient=True,
+        )
         self._task = self._bar.add_task(assignment, total=None, note="")
         self._bar.start()
         self._done = self._failed = self._total = 0
@@ -58,8 +63,13 @@ class Progress(Watcher):
         self._done += 1
         self._failed += not case.as_expected
         self._total = total
-        self._bar.update(self._task, description=f"verifying {self._assignment}", total=total,
-                         completed=self._done, note=case.name)  # fmt: skip
+        self._bar.update(
+            self._task,
+            description=f"verifying {self._assignment}",
+            total=total,
+            completed=self._done,
+            note=case.name,
+        )
         well = "as expected" if case.as_expected else "NOT as expected"
         self._line(f"{self._count()}: verified {case.name}: {well}")
 
@@ -113,10 +123,14 @@ def print_rows(assignment: str, rows: Sequence[Row]) -> None:
             Text(row.student), *points, total, Text(one_line(row.trouble or row.says, 500))
         )
     _wide_console().print(table)
-    counts = {word: sum(row.outcome == word for row in rows)
-              for word in ("graded", "up to date", "not graded")}  # fmt: skip
-    print(", ".join(f"{number} {word}" for word, number in counts.items() if number)
-          or "nothing to grade")  # fmt: skip
+    counts = {
+        word: sum(row.outcome == word for row in rows)
+        for word in ("graded", "up to date", "not graded")
+    }
+    print(
+        ", ".join(f"{number} {word}" for word, number in counts.items() if number)
+        or "nothing to grade"
+    )
 
 
 def rows_as_json(assignment: Assignment, rows: Iterable[Row]) -> Iterator[str]:
@@ -136,8 +150,14 @@ def list_as_json(name: str, values: Iterable[Iterable[str]], **before: str) -> I
 
 def print_changes(assignment: str, changes: Sequence[Change], *, applied: bool) -> None:
     """A table of what ``nbmark regrade`` would change or has changed, and a line that counts."""
-    table = Table("student", "before", "after", "why", title=f"{assignment}, automatic points",
-                  title_justify="left")  # fmt: skip
+    table = Table(
+        "student",
+        "before",
+        "after",
+        "why",
+        title=f"{assignment}, automatic points",
+        title_justify="left",
+    )
     for one in changes:
         if not one.differs and not one.trouble:
             continue
@@ -157,14 +177,20 @@ def print_changes(assignment: str, changes: Sequence[Change], *, applied: bool) 
     if not applied:
         print("nothing was written; repeat with --apply")
     elif counts["differ"]:
-        print(f"students still see the pages of before: 'nbgrader generate_feedback {assignment} "
-              f"--force' and 'nbgrader release_feedback {assignment}' renew them")  # fmt: skip
+        print(
+            f"students still see the pages of before: 'nbgrader generate_feedback {assignment} "
+            f"--force' and 'nbgrader release_feedback {assignment}' renew them"
+        )
 
 
 def changes_as_json(assignment: str, changes: Sequence[Change], *, applied: bool) -> dict[str, Any]:
     """The same for ``nbmark regrade --json``."""
-    return {"assignment": assignment, "applied": applied, **_counts(changes),
-            "students": [{**vars(one), "differs": one.differs} for one in changes]}  # fmt: skip
+    return {
+        "assignment": assignment,
+        "applied": applied,
+        **_counts(changes),
+        "students": [{**vars(one), "differs": one.differs} for one in changes],
+    }
 
 
 def _counts(changes: Sequence[Change]) -> dict[str, int]:
@@ -212,9 +238,16 @@ def _row_as_json(assignment: Assignment, row: Row) -> dict[str, Any]:
         "unreadable": graded.unreadable if graded else {},
         "cells": {name: vars(score) for name, score in row.scores.items()},
         "checks": [
-            {"name": one.check.name, "cell": one.check.cell, "title": one.check.title,
-             "outcome": one.outcome, "points": one.earned, "says": diagnosis(one), "own": one.own,
-             "trace": one.trace}
+            {
+                "name": one.check.name,
+                "cell": one.check.cell,
+                "title": one.check.title,
+                "outcome": one.outcome,
+                "points": one.earned,
+                "says": diagnosis(one),
+                "own": one.own,
+                "trace": one.trace,
+            }
             for one in (graded.results if graded else [])
         ],
-    }  # fmt: skip
+    }

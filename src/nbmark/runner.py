@@ -31,9 +31,12 @@ class Run:
     """
 
     def __init__(
-        self, notebooks: Mapping[str, Sequence[Cell]], limits: Limits, open_session: OpenSession,
+        self,
+        notebooks: Mapping[str, Sequence[Cell]],
+        limits: Limits,
+        open_session: OpenSession,
         surroundings: Surroundings,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.evidence: list[Asked] = []
         self.reached: dict[str, Reached] = {}
         self.spent_s = {"start": 0.0, "cells": 0.0, "questions": 0.0}

@@ -169,8 +169,9 @@ def _opened(folder: Path, name: str) -> Iterator[int]:
             except OSError as error:
                 if error.errno not in OF_ANOTHER_KIND:
                     raise
-                raise UnsafeFile(f"{shown(name)} is a link or cannot be opened "
-                                 f"({error.strerror})") from error  # fmt: skip
+                raise UnsafeFile(
+                    f"{shown(name)} is a link or cannot be opened ({error.strerror})"
+                ) from error
             os.close(fd)
             fd = below
         yield fd

@@ -18,11 +18,49 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from nbmark.safetext import harmless_math
 
-TAGS = frozenset({
-    "a", "abbr", "b", "blockquote", "br", "code", "dd", "del", "div", "dl", "dt", "em", "h1", "h2",
-    "h3", "h4", "h5", "h6", "hr", "i", "img", "li", "ol", "p", "pre", "s", "span", "strong", "sub",
-    "sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "u", "ul",
-})  # fmt: skip
+TAGS = frozenset(
+    {
+        "a",
+        "abbr",
+        "b",
+        "blockquote",
+        "br",
+        "code",
+        "dd",
+        "del",
+        "div",
+        "dl",
+        "dt",
+        "em",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "hr",
+        "i",
+        "img",
+        "li",
+        "ol",
+        "p",
+        "pre",
+        "s",
+        "span",
+        "strong",
+        "sub",
+        "sup",
+        "table",
+        "tbody",
+        "td",
+        "tfoot",
+        "th",
+        "thead",
+        "tr",
+        "u",
+        "ul",
+    }
+)
 # Classes of highlighted code; others are the page's own, and some of those cover it.
 CLASSES = re.compile(r"(?:highlight|hl-\w+|[a-z][a-z0-9]{0,2})(?: (?:highlight|hl-\w+))*")
 # A picture in its own address, or a file beside the notebook. Another machine would learn who
@@ -47,18 +85,18 @@ def markdown(context: Any, source: str) -> str:
     """A text cell as HTML; what its author wrote as HTML, TeX or a link does nothing but show."""
     cell, resources = context.get("cell", {}), context.get("resources", {})
     renderer = IPythonRenderer(
-        escape=False, attachments=cell.get("attachments", {}),
-        path=resources.get("metadata", {}).get("path", ""), exclude_anchor_links=True,
-    )  # fmt: skip
+        escape=False,
+        attachments=cell.get("attachments", {}),
+        path=resources.get("metadata", {}).get("path", ""),
+        exclude_anchor_links=True,
+    )
     try:
         rendered = MarkdownWithMath(renderer=renderer).render(source)
     except Exception:  # an attachment that is not there, nesting without end: shown as it is
         rendered = f"<pre>{escape(source)}</pre>"
     cleaned = str(_THEIRS.clean(rendered))
     parts = CODE.split(cleaned)
-    return "".join(
-        part if number % 2 else harmless_math(part) for number, part in enumerate(parts)
-    )  # fmt: skip
+    return "".join(part if number % 2 else harmless_math(part) for number, part in enumerate(parts))
 
 
 def _attribute(tag: str, name: str, value: str) -> bool:
@@ -68,16 +106,21 @@ def _attribute(tag: str, name: str, value: str) -> bool:
         return PICTURE.fullmatch(value) is not None
     if tag == "a" and name == "href":
         return value.lower().startswith(("http://", "https://", "mailto:"))
-    allowed = {"img": ("alt", "height", "width"), "td": ("align", "colspan", "rowspan"),
-               "th": ("align", "colspan", "rowspan", "scope")}  # fmt: skip
+    allowed = {
+        "img": ("alt", "height", "width"),
+        "td": ("align", "colspan", "rowspan"),
+        "th": ("align", "colspan", "rowspan", "scope"),
+    }
     return name in ("style", "title", *allowed.get(tag, ()))
 
 
 def _cleaner(styles: list[str]) -> bleach.Cleaner:
     return bleach.Cleaner(
-        tags=TAGS, attributes=_attribute, protocols=["http", "https", "mailto", "data"],
+        tags=TAGS,
+        attributes=_attribute,
+        protocols=["http", "https", "mailto", "data"],
         css_sanitizer=CSSSanitizer(allowed_css_properties=styles),
-    )  # fmt: skip
+    )
 
 
 _OURS, _THEIRS = _cleaner(OUR_STYLES), _cleaner(THEIR_STYLES)

@@ -68,13 +68,17 @@ def misfits(checks: Iterable[Check], cells: Mapping[str, float], where: str) -> 
             lines.append(f"{where}: {check.name} is worth {check.points:g} points; use more than 0")
         if check.cell not in cells:
             known = ", ".join(sorted(cells)) or "none"
-            lines.append(f"{where}: {check.name} names the grade cell '{check.cell}', which is no "
-                         f"autograded cell of the source (found: {known})")  # fmt: skip
+            lines.append(
+                f"{where}: {check.name} names the grade cell '{check.cell}', which is no "
+                f"autograded cell of the source (found: {known})"
+            )
         worth[check.cell] = round(worth.get(check.cell, 0.0) + check.points, 9)
     for cell, points in cells.items():
         if cell not in worth:
             lines.append(f"{where}: no check stands at the grade cell '{cell}' ({points:g} points)")
         elif worth[cell] != points:
-            lines.append(f"{where}: the checks at '{cell}' add up to {worth[cell]:g} points, but "
-                         f"the cell is worth {points:g}")  # fmt: skip
+            lines.append(
+                f"{where}: the checks at '{cell}' add up to {worth[cell]:g} points, but "
+                f"the cell is worth {points:g}"
+            )
     return lines

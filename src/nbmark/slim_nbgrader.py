@@ -19,8 +19,18 @@ from types import ModuleType
 from typing import Any
 
 # What jsonschema loads if it is there, to check formats that no notebook has.
-FORMATS = ("fqdn", "idna", "isoduration", "jsonpointer", "rfc3339_validator", "rfc3986_validator",
-           "rfc3987", "rfc3987_syntax", "uri_template", "webcolors")  # fmt: skip
+FORMATS = (
+    "fqdn",
+    "idna",
+    "isoduration",
+    "jsonpointer",
+    "rfc3339_validator",
+    "rfc3986_validator",
+    "rfc3987",
+    "rfc3987_syntax",
+    "uri_template",
+    "webcolors",
+)
 # What nbgrader imports at once and calls in other commands.
 LATER = ("setuptools", "setuptools.archive_util", "requests")
 

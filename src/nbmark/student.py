@@ -147,9 +147,14 @@ class Answer:
         return Answer(array, self.asked)
 
     def matches(
-        self, expected: Any, *, rel: float = 1e-6, abs: float = 0.0, mistakes: Mistakes = (),
+        self,
+        expected: Any,
+        *,
+        rel: float = 1e-6,
+        abs: float = 0.0,
+        mistakes: Mistakes = (),
         otherwise: str = "",
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Pass if the value is right, else fail with the sentence of the mistake it fits.
 
         Parameters
@@ -244,11 +249,12 @@ def _shape(value: Any) -> tuple[int, ...] | None:
 def _all_numbers(values: Sequence[Any]) -> bool:
     """Whether nested lists hold nothing but numbers (NumPy would take True for 1)."""
     return all(
-        _all_numbers(one) if isinstance(one, list | tuple)
+        _all_numbers(one)
+        if isinstance(one, list | tuple)
         else isinstance(one, int | float | np.ndarray | np.generic)
         and not isinstance(one, bool | np.bool_)
         for one in values
-    )  # fmt: skip
+    )
 
 
 def _close(value: Any, expected: Any, rel: float, abs: float) -> bool:

@@ -48,9 +48,12 @@ class Received:
 
 
 def receive(
-    assignment: Assignment, student: str, folder: Path, secret: bytes,
+    assignment: Assignment,
+    student: str,
+    folder: Path,
+    secret: bytes,
     parse_timestamp: Callable[[str], datetime.datetime | None],
-) -> Received:  # fmt: skip
+) -> Received:
     """The submission that lies in `folder`; what is no plain file of bearable size is not read.
 
     Raises

@@ -63,12 +63,13 @@ def trials(assignment: Assignment) -> list[Trial]:
     reference = assignment.notebooks
     release = {name: released(assignment, name) for name in reference}
     return [
-        Trial("reference", "the reference solution earns all points", _bytes(reference),
-              _is_perfect),
+        Trial(
+            "reference", "the reference solution earns all points", _bytes(reference), _is_perfect
+        ),
         Trial("release", "the release as it is earns nothing", _bytes(release), _is_worthless),
         *(_right(assignment, path) for path in sorted(assignment.graders.glob("right/*.toml"))),
         *(_wrong(assignment, path) for path in sorted(assignment.graders.glob("wrong/*.toml"))),
-    ]  # fmt: skip
+    ]
 
 
 def quick(found: Sequence[Trial]) -> list[Trial]:
@@ -101,8 +102,13 @@ def _wrong(assignment: Assignment, path: Path) -> Trial:
     title, notebooks, losses = _described(assignment, path)
     if not losses:
         raise AssignmentError(f"{_place(assignment, path)}: a wrong answer loses something")
-    return Trial(f"wrong/{path.stem}", title, notebooks,
-                 lambda graded, grade: _loses(graded, losses), frozenset(losses))  # fmt: skip
+    return Trial(
+        f"wrong/{path.stem}",
+        title,
+        notebooks,
+        lambda graded, grade: _loses(graded, losses),
+        frozenset(losses),
+    )
 
 
 def _described(

@@ -50,9 +50,13 @@ Choice = Callable[[Sequence[Trial]], Sequence[Trial]]
 
 
 def verify(
-    assignment: Assignment, sandbox: str, *, workers: int = 0, choose: Choice = list,
+    assignment: Assignment,
+    sandbox: str,
+    *,
+    workers: int = 0,
+    choose: Choice = list,
     on_case: OnCase = lambda case, total: None,
-) -> list[Case]:  # fmt: skip
+) -> list[Case]:
     """Every case of an assignment, in a fixed order; remembered if all is as expected.
 
     `choose` may leave some trials out (`trials.quick`); then nothing is remembered.
@@ -78,8 +82,9 @@ def verify(
     return cases
 
 
-def ensure_verified(assignment: Assignment, sandbox: str, *,
-                    on_case: OnCase = lambda case, total: None) -> None:  # fmt: skip
+def ensure_verified(
+    assignment: Assignment, sandbox: str, *, on_case: OnCase = lambda case, total: None
+) -> None:
     """Nothing, if the assignment is as it was when it last passed; else `verify` it first.
 
     Raises
@@ -135,9 +140,10 @@ def _release_case(assignment: Assignment, checks: Sequence[Check]) -> Case:
             f"release/{assignment.name}/{name}.ipynb is older than its source in cell "
             f"'{cell.grade_id}'; run 'nbgrader generate_assignment {assignment.name} --force'"
             for cell in cells
-            if cell.is_locked and cell.grade_id
+            if cell.is_locked
+            and cell.grade_id
             and (cell.grade_id not in in_release or in_release[cell.grade_id].source != cell.source)
-        ]  # fmt: skip
+        ]
     problems += [
         f"release/{assignment.name}/{name} is not the file of source/; "
         f"run 'nbgrader generate_assignment {assignment.name} --force'"
@@ -152,8 +158,11 @@ def _try(processes: CheckPool, checks: Sequence[Check], trial: Trial) -> Case:
     graded = processes.grade(trial.submission)
     missing = {check.name for check in checks} - {one.check.name for one in graded.results}
     problems = [f"{name} did not run" for name in sorted(missing)]
-    problems += [f"{one.check.name} raised: {_last_line(one)}"
-                 for one in graded.results if one.outcome == "raised"]  # fmt: skip
+    problems += [
+        f"{one.check.name} raised: {_last_line(one)}"
+        for one in graded.results
+        if one.outcome == "raised"
+    ]
     return Case(trial.name, trial.title, (*problems, *trial.judge(graded, processes.grade)))
 
 
@@ -164,8 +173,7 @@ def _last_line(result: CheckResult) -> str:
 
 def _state(assignment: Assignment, sandbox: str) -> dict[str, Any]:
     """All that a verification depends on."""
-    return {"digest": assignment.digest(), "sandbox": sandbox,
-            "versions": comparable(versions())}  # fmt: skip
+    return {"digest": assignment.digest(), "sandbox": sandbox, "versions": comparable(versions())}
 
 
 def _is_remembered(assignment: Assignment, sandbox: str) -> bool:

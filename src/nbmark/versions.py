@@ -9,8 +9,15 @@ import platform
 from collections.abc import Mapping
 
 PACKAGES = (
-    "nbmark", "ipykernel", "numpy", "matplotlib", "tensorflow", "keras", "autograd", "pytest",
-)  # fmt: skip
+    "nbmark",
+    "ipykernel",
+    "numpy",
+    "matplotlib",
+    "tensorflow",
+    "keras",
+    "autograd",
+    "pytest",
+)
 
 
 @functools.cache

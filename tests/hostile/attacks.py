@@ -114,8 +114,9 @@ def make_course(course: Path, canary: str, *assignments: str, settings: str = ""
             file.write(settings)
         for command in ("nbgrader generate_assignment", "nbmark verify"):
             program, *words = command.split()
-            subprocess.run([BIN / program, *words, assignment], cwd=course, check=True,
-                           capture_output=True)  # fmt: skip
+            subprocess.run(
+                [BIN / program, *words, assignment], cwd=course, check=True, capture_output=True
+            )
 
 
 def _module(path: Path) -> Any:

@@ -22,35 +22,64 @@ from nbmark.student import Student
 
 IDS = ["number", "number-answer", "function", "array-answer", "later", "words", "setup", "x"]
 CODE = [
-    "a = 41.5731", "def f(x):\n    return 3 * x**2 - 2 * x", "v = np.arange(5)", "b = a", "1 / 0",
-    "print('x' * 1000)", "raise SystemExit", "%%bash\necho x", "!ls", "import numpy as np", "del np",
-    "display({'text/html': 3}, raw=True)", "a = b = v = f = object()", "?print", "\x00", "é = 1",
-    "a = [1, [2, [3]]]", "lambda", "get_ipython().user_ns.clear()", "input('?')", "%lsmagic",
-]  # fmt: skip
+    "a = 41.5731",
+    "def f(x):\n    return 3 * x**2 - 2 * x",
+    "v = np.arange(5)",
+    "b = a",
+    "1 / 0",
+    "print('x' * 1000)",
+    "raise SystemExit",
+    "%%bash\necho x",
+    "!ls",
+    "import numpy as np",
+    "del np",
+    "display({'text/html': 3}, raw=True)",
+    "a = b = v = f = object()",
+    "?print",
+    "\x00",
+    "é = 1",
+    "a = [1, [2, [3]]]",
+    "lambda",
+    "get_ipython().user_ns.clear()",
+    "input('?')",
+    "%lsmagic",
+]
 TEXT = st.text(max_size=30) | st.sampled_from(
     ["", "<script>", "\ud800", "\x1b[2J", "$\\href{a}{b}$"]
 )
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
 JSON = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
     max_leaves=12,
-)  # fmt: skip
+)
 NBGRADER = st.fixed_dictionaries(
-    {}, optional={
-        "grade_id": st.sampled_from(IDS) | JSON, "grade": st.booleans() | JSON,
-        "solution": st.booleans() | JSON, "locked": st.booleans() | JSON, "points": JSON,
-        "schema_version": st.integers(0, 5) | JSON, "task": JSON, "cell_type": JSON,
+    {},
+    optional={
+        "grade_id": st.sampled_from(IDS) | JSON,
+        "grade": st.booleans() | JSON,
+        "solution": st.booleans() | JSON,
+        "locked": st.booleans() | JSON,
+        "points": JSON,
+        "schema_version": st.integers(0, 5) | JSON,
+        "task": JSON,
+        "cell_type": JSON,
     },
-)  # fmt: skip
+)
 METADATA = st.fixed_dictionaries({}, optional={"nbgrader": NBGRADER | JSON, "tags": JSON}) | JSON
 SOURCES = st.sampled_from(CODE) | TEXT | st.lists(TEXT | JSON, max_size=3) | JSON
 CELLS = st.fixed_dictionaries(
-    {}, optional={
-        "cell_type": st.sampled_from(["code", "markdown", "raw"]) | JSON, "id": JSON,
-        "metadata": METADATA, "source": SOURCES, "outputs": JSON, "attachments": JSON,
+    {},
+    optional={
+        "cell_type": st.sampled_from(["code", "markdown", "raw"]) | JSON,
+        "id": JSON,
+        "metadata": METADATA,
+        "source": SOURCES,
+        "outputs": JSON,
+        "attachments": JSON,
         "execution_count": JSON,
     },
-)  # fmt: skip
+)
 KEEP = st.sampled_from(["keep", "keep", "drop", "twice", "change"])
 
 
@@ -80,8 +109,13 @@ def made(strategy: st.SearchStrategy[bytes], number: int, start: int) -> list[by
     found: list[bytes] = []
 
     @seed(start)
-    @settings(max_examples=number, deadline=None, database=None, phases=[Phase.generate],
-              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @settings(
+        max_examples=number,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     @given(strategy)
     def collect(example: bytes) -> None:
         found.append(example)
@@ -99,37 +133,91 @@ def grade_notebooks(course: Path, number: int, start: int) -> list[str]:
         folder.mkdir(parents=True)
         (folder / "target.ipynb").write_bytes(data)
         (folder / "timestamp.txt").write_text(attacks.STAMP)
-    done = subprocess.run([attacks.BIN / "nbmark", "grade", "target", "--json"], cwd=course,
-                          text=True, capture_output=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [attacks.BIN / "nbmark", "grade", "target", "--json"],
+        cwd=course,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
     if "Traceback" in done.stderr or not done.stdout:
         return [f"the batch was stopped: {done.stderr[-2000:]}"]
     rows = json.loads(done.stdout)["students"]
     troubles = [
         f"{row['student']}: {row['outcome']}: {row['trouble']}"
-        for row in rows if row["outcome"] != "graded" and not row["trouble"].strip()
-    ]  # fmt: skip
-    troubles += [f"{row['student']}: {one['trace']}" for row in rows for one in row["checks"]
-                 if one["trace"]]  # fmt: skip
+        for row in rows
+        if row["outcome"] != "graded" and not row["trouble"].strip()
+    ]
+    troubles += [
+        f"{row['student']}: {one['trace']}" for row in rows for one in row["checks"] if one["trace"]
+    ]
     if len(rows) != len(examples):
         troubles.append(f"{len(examples)} notebooks, {len(rows)} rows")
     return troubles
 
 
 VALID = [
-    {"ok": 1.5}, {"ok": {"float": "nan"}}, {"ok": {"complex": [1.0, 2.0]}}, {"ok": None},
-    {"ok": {"list": [1, {"tuple": [2.0, "x"]}]}}, {"ok": {"dict": [["a", 1], [2, {"list": []}]]}},
+    {"ok": 1.5},
+    {"ok": {"float": "nan"}},
+    {"ok": {"complex": [1.0, 2.0]}},
+    {"ok": None},
+    {"ok": {"list": [1, {"tuple": [2.0, "x"]}]}},
+    {"ok": {"dict": [["a", 1], [2, {"list": []}]]}},
     {"ok": {"array": {"dtype": "<f8", "shape": [2], "data": base64.b64encode(bytes(16)).decode()}}},
     {"ok": {"scalar": {"dtype": "<i4", "data": base64.b64encode(bytes(4)).decode()}}},
-    {"ok": {"object": {"type": "Model", "text": "<Model>"}}}, {"error": {"kind": "too-large"}},
-    {"error": {"kind": "missing-name", "name": "a"}}, {"error": {"kind": "raised", "type": "E"}},
-]  # fmt: skip
-KEYS = ["ok", "error", "float", "complex", "list", "tuple", "dict", "array", "scalar", "object",
-        "dtype", "shape", "data", "type", "text", "kind", "name", ""]  # fmt: skip
+    {"ok": {"object": {"type": "Model", "text": "<Model>"}}},
+    {"error": {"kind": "too-large"}},
+    {"error": {"kind": "missing-name", "name": "a"}},
+    {"error": {"kind": "raised", "type": "E"}},
+]
+KEYS = [
+    "ok",
+    "error",
+    "float",
+    "complex",
+    "list",
+    "tuple",
+    "dict",
+    "array",
+    "scalar",
+    "object",
+    "dtype",
+    "shape",
+    "data",
+    "type",
+    "text",
+    "kind",
+    "name",
+    "",
+]
 LEAVES: list[Any] = [
-    None, True, 0, -1, 1.5, 1e308, 10**40, "", "nan", "<f8", "|O", "<U3", "f8,f8", "AAAA", "\ud800",
-    "x" * 50, [], {}, [[]], {"list": []}, {"array": {}}, {"dict": [[[], 1]]}, {"float": "inf"},
-    {"tuple": [{"scalar": {"dtype": "<f4", "data": "AAAAAA=="}}]}, [2**63, -5], {"complex": [1]},
-]  # fmt: skip
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    1e308,
+    10**40,
+    "",
+    "nan",
+    "<f8",
+    "|O",
+    "<U3",
+    "f8,f8",
+    "AAAA",
+    "\ud800",
+    "x" * 50,
+    [],
+    {},
+    [[]],
+    {"list": []},
+    {"array": {}},
+    {"dict": [[[], 1]]},
+    {"float": "inf"},
+    {"tuple": [{"scalar": {"dtype": "<f4", "data": "AAAAAA=="}}]},
+    [2**63, -5],
+    {"complex": [1]},
+]
 ALPHABET = '{}[]":,.-+e0123456789truefalsnl\\u<>f8bi=?'
 
 
@@ -170,8 +258,10 @@ def _mangled(rng: random.Random, value: Any) -> Any:
         found = [_mangled(rng, one) for one in value]
         return found * rng.choice([0, 1, 1, 1, 1, 1, 2])
     if isinstance(value, dict):
-        return {rng.choice(KEYS) if rng.random() < 0.05 else key: _mangled(rng, one)
-                for key, one in value.items()}  # fmt: skip
+        return {
+            rng.choice(KEYS) if rng.random() < 0.05 else key: _mangled(rng, one)
+            for key, one in value.items()
+        }
     return value
 
 

@@ -29,8 +29,13 @@ def kill_and_resume(course: Path, kills: int, start: int) -> list[str]:
     caught = rounds = 0
     _hand_in(course, rounds)
     while caught < kills:
-        process = subprocess.Popen(GRADE, cwd=course, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+        process = subprocess.Popen(
+            GRADE,
+            cwd=course,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         try:
             process.wait(rng.uniform(0.0, LONGEST_S))
         except subprocess.TimeoutExpired:

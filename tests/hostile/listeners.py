@@ -34,9 +34,12 @@ class Listeners:
         for path in self._files:
             path.write_text(canary)
         self.places = {
-            "@TCP@": str(self._tcp.getsockname()[1]), "@UDP@": str(self._udp.getsockname()[1]),
-            "@ABSTRACT@": name, "@SOCKET@": str(folder / "socket"), "@FILE@": name,
-        }  # fmt: skip
+            "@TCP@": str(self._tcp.getsockname()[1]),
+            "@UDP@": str(self._udp.getsockname()[1]),
+            "@ABSTRACT@": name,
+            "@SOCKET@": str(folder / "socket"),
+            "@FILE@": name,
+        }
         self._stop_read, self._stop_write = os.pipe()
         self._thread = threading.Thread(target=self._listen)
 

@@ -50,11 +50,17 @@ def run(folder: Path, workers: int, chosen: list[Case], settings: str = "") -> l
             rows, log = _grade(course, private, canary, workers)
             for verdict in verdicts:
                 judge(verdict, course, rows, canary)
-            families.append(Family(
-                name, verdicts, len(honest),
-                [one for one in honest if not is_unhurt(course, rows.get(one), one)],
-                leftovers(course, private, before), listeners.hits - hits, canary in log,
-            ))  # fmt: skip
+            families.append(
+                Family(
+                    name,
+                    verdicts,
+                    len(honest),
+                    [one for one in honest if not is_unhurt(course, rows.get(one), one)],
+                    leftovers(course, private, before),
+                    listeners.hits - hits,
+                    canary in log,
+                )
+            )
     return families
 
 
@@ -85,10 +91,14 @@ def _grade(
 ) -> tuple[dict[str, dict[str, Any]], str]:
     """Row by student, and everything that the grader said."""
     done = subprocess.run(
-        [BIN / "nbmark", "grade", "--all", "--json", "--workers", str(workers)], cwd=course, text=True,
-        capture_output=True, check=False, timeout=1200,
+        [BIN / "nbmark", "grade", "--all", "--json", "--workers", str(workers)],
+        cwd=course,
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=1200,
         env={**os.environ, "NBMARK_CANARY": canary, "TMPDIR": str(private)},
-    )  # fmt: skip
+    )
     if "Traceback" in done.stderr or not done.stdout:
         sys.exit(f"the batch was stopped:\n{done.stderr}")
     rows = {
@@ -101,15 +111,22 @@ def _grade(
 
 def print_table(families: list[Family]) -> None:
     """Family by family: all but the first two columns should be zero."""
-    table = Table("family", "cases", "contained", "leaked", "wrongly scored", "leftovers",
-                  "honest hurt")  # fmt: skip
+    table = Table(
+        "family", "cases", "contained", "leaked", "wrongly scored", "leftovers", "honest hurt"
+    )
     rows = [
-        [len(one.verdicts), sum(each.contained for each in one.verdicts),
-         sum(bool(each.leaked) for each in one.verdicts) + one.reached_listeners
-         + one.canary_in_log, sum(bool(each.wrongly_scored) for each in one.verdicts),
-         len(one.leftovers), len(one.hurt)]
+        [
+            len(one.verdicts),
+            sum(each.contained for each in one.verdicts),
+            sum(bool(each.leaked) for each in one.verdicts)
+            + one.reached_listeners
+            + one.canary_in_log,
+            sum(bool(each.wrongly_scored) for each in one.verdicts),
+            len(one.leftovers),
+            len(one.hurt),
+        ]
         for one in families
-    ]  # fmt: skip
+    ]
     for family, row in zip(families, rows, strict=True):
         table.add_row(family.name, *map(str, row))
     table.add_row("all", *(str(sum(column)) for column in zip(*rows, strict=True)))
@@ -127,8 +144,11 @@ def main() -> None:
     """Run the suite, or the cases whose names hold a word."""
     parser = argparse.ArgumentParser(description=__doc__, add_help=True)
     parser.add_argument("words", nargs="*", default=[""])
-    parser.add_argument("--started", action="store_true",
-                        help="without the fork server: a process of its own for each submission")  # fmt: skip
+    parser.add_argument(
+        "--started",
+        action="store_true",
+        help="without the fork server: a process of its own for each submission",
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--workers", type=int, default=4)
     options = parser.parse_args()
@@ -136,7 +156,7 @@ def main() -> None:
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
     chosen = [
         one for one in cases() if any(word in f"{one.family}/{one.name}" for word in options.words)
-    ]  # fmt: skip
+    ]
     with tempfile.TemporaryDirectory(prefix="nbmark-hostile-") as folder:
         settings = "\n[fork_server]\nuse = false\n" if options.started else ""
         families = run(Path(folder), options.workers, chosen, settings)

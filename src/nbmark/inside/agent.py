@@ -24,9 +24,13 @@ MAX_DEPTH = 24
 MAX_INT_BITS = 4096
 DTYPES = frozenset("?bBhHiIlLqQefdFD")
 OPERATORS = {
-    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "truediv": operator.truediv,
-    "pow": operator.pow, "neg": operator.neg,
-}  # fmt: skip
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "truediv": operator.truediv,
+    "pow": operator.pow,
+    "neg": operator.neg,
+}
 
 
 TOO_LARGE = json.dumps({"error": {"kind": "too-large"}})
@@ -58,9 +62,15 @@ def answer(text, namespace, max_bytes):
     except KeyboardInterrupt:
         found = json.dumps({"error": {"kind": "interrupted"}})
     except BaseException as error:  # a student's function may raise SystemExit
-        found = json.dumps({"error": {
-            "kind": "raised", "type": _short(type(error).__name__, 80),
-            "message": _short(error, 300)}})  # fmt: skip
+        found = json.dumps(
+            {
+                "error": {
+                    "kind": "raised",
+                    "type": _short(type(error).__name__, 80),
+                    "message": _short(error, 300),
+                }
+            }
+        )
     return found
 
 
@@ -165,8 +175,9 @@ class Encoder:
             return {kind.__name__: [self.encode(one, depth + 1) for one in value]}
         if kind is dict or isinstance(value, dict):
             pairs = dict.items(value)
-            return {"dict": [[self.encode(k, depth + 1), self.encode(v, depth + 1)]
-                             for k, v in pairs]}  # fmt: skip
+            return {
+                "dict": [[self.encode(k, depth + 1), self.encode(v, depth + 1)] for k, v in pairs]
+            }
         return self._encode_array(value)
 
     def _encode_array(self, value):
@@ -213,8 +224,13 @@ def _plain(numpy, array):
 def _short(value, length):
     """Text of a student's object, which may be hostile, at most `length` characters."""
     try:
-        text = value if type(value) is str else str.__str__(repr(value)) if not isinstance(
-            value, BaseException) else str.__str__(str(value))  # fmt: skip
+        text = (
+            value
+            if type(value) is str
+            else str.__str__(repr(value))
+            if not isinstance(value, BaseException)
+            else str.__str__(str(value))
+        )
         return text[:length].encode("utf-8", "replace").decode()
     except BaseException:
         return "?"

@@ -36,8 +36,12 @@ def serve(requests, replies, kernel):
     # The notebook runs under the same user id: it must not open this process's descriptors.
     ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     driver = Driver(kernel)
-    operations = {"start": driver.start, "furnish": driver.furnish, "cell": driver.run_cell,
-                  "ask": driver.ask}  # fmt: skip
+    operations = {
+        "start": driver.start,
+        "furnish": driver.furnish,
+        "cell": driver.run_cell,
+        "ask": driver.ask,
+    }
     reader = frames.Reader(requests)
     while (request := reader.read()) is not None:
         reply = operations[request["op"]](**request["args"])
@@ -75,11 +79,13 @@ class Driver:
             status = "error"
         count = reply.get("execution_count")
         return {  # the kernel may have sent anything: what leaves here has a type and a size
-            "status": status, "outputs": outputs.items, "truncated": outputs.truncated,
+            "status": status,
+            "outputs": outputs.items,
+            "truncated": outputs.truncated,
             "execution_count": count if type(count) is int else None,
             "error_name": _text(reply.get("error_name"), 200),
             "error_message": _text(reply.get("error_message"), 500),
-        }  # fmt: skip
+        }
 
     def ask(self, question, timeout_s, max_bytes):
         request = {"op": "ask", "question": question, "max_bytes": max_bytes}

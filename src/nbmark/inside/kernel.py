@@ -43,10 +43,12 @@ class Kernel:
             {"InteractiveShell": {"cache_size": 0}, "HistoryManager": {"enabled": False}}
         )
         self._ipython = IPythonKernel(
-            config=config, log=logging.getLogger("kernel"),
-            session=FrameSession(self._channel), iopub_socket=object(),
+            config=config,
+            log=logging.getLogger("kernel"),
+            session=FrameSession(self._channel),
+            iopub_socket=object(),
             shell_channel_thread=types.SimpleNamespace(parent_thread=threading.main_thread()),
-        )  # fmt: skip
+        )
         del sys.modules["debugpy"]
         self._ipython.io_loop = types.SimpleNamespace(call_later=lambda *args: None, stop=None)
 
@@ -63,8 +65,9 @@ class Kernel:
     def run(self, fd):
         """Obey the driver at `fd` until it is gone; outputs of other programs go to 1 and 2."""
         self._channel.open(fd)
-        sys.stdout, sys.stderr = (Stream(self._channel, n, name) for n, name in
-                                  ((1, "stdout"), (2, "stderr")))  # fmt: skip
+        sys.stdout, sys.stderr = (
+            Stream(self._channel, n, name) for n, name in ((1, "stdout"), (2, "stderr"))
+        )
         sys.stdin = open(os.devnull)  # for as long as the process lives
         _become_another()
         self._loop = asyncio.new_event_loop()
@@ -89,10 +92,11 @@ class Kernel:
         except (Exception, KeyboardInterrupt) as error:  # a notebook that meddles with IPython
             reply = {"status": "error", "ename": type(error).__name__}
         return {
-            "status": str(reply.get("status")), "execution_count": reply.get("execution_count"),
+            "status": str(reply.get("status")),
+            "execution_count": reply.get("execution_count"),
             "error_name": str(reply.get("ename", ""))[:200],
             "error_message": str(reply.get("evalue", ""))[:500],
-        }  # fmt: skip
+        }
 
     def _ask(self, question, max_bytes):
         return {"answer": agent.answer(question, self._ipython.shell.user_ns, max_bytes)}
@@ -193,8 +197,12 @@ class Stream(io.TextIOBase):
             text, self._parts, self._chars = "".join(self._parts), [], 0
             self._sent_at = time.monotonic()
         for start in range(0, len(text), STREAM_CHARS):
-            self._channel.send({"output": "stream", "content": {
-                "name": self._name, "text": text[start : start + STREAM_CHARS]}})  # fmt: skip
+            self._channel.send(
+                {
+                    "output": "stream",
+                    "content": {"name": self._name, "text": text[start : start + STREAM_CHARS]},
+                }
+            )
 
     def fileno(self):
         return self._fd

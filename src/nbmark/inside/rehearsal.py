@@ -12,15 +12,18 @@ CELLS = {
     "IPython": ["from IPython.display import display\ndisplay(0)", "1 / 0"],
     "numpy": ["import numpy.random"],
     # TensorFlow fills its registers when it is first asked; that starts no thread.
-    "tensorflow.python.data": ["""
+    "tensorflow.python.data": [
+        """
 from tensorflow.python.data.ops import concatenate_op, flat_map_op, from_tensors_op, range_op, zip_op
 from tensorflow.python.framework import kernels, op_def_registry
 from tensorflow.python.util import pywrap_xla_ops
 op_def_registry.get("an operation that does not exist")
 kernels.get_registered_kernels_for_op("Const")
 pywrap_xla_ops.get_cpu_kernel_names()
-"""],
-    "matplotlib.pyplot": ["""
+"""
+    ],
+    "matplotlib.pyplot": [
+        """
 from matplotlib import pyplot
 figure, axes = pyplot.subplots()
 axes.plot([1, 10], [1, 10], label="a")
@@ -28,8 +31,9 @@ axes.scatter([1, 10], [1, 10])
 axes.set(title="Aa", xlabel="a")
 axes.legend()
 pyplot.show()
-"""],
-}  # fmt: skip
+"""
+    ],
+}
 LAST_ERROR = ("last_type", "last_value", "last_traceback", "last_exc")
 
 

@@ -15,7 +15,8 @@ def package():
     """This folder as a package."""
     here = os.path.dirname(os.path.abspath(__file__))
     spec = importlib.util.spec_from_file_location(
-        NAME, os.path.join(here, "__init__.py"), submodule_search_locations=[here])  # fmt: skip
+        NAME, os.path.join(here, "__init__.py"), submodule_search_locations=[here]
+    )
     sys.modules[NAME] = module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
 

@@ -19,8 +19,20 @@ INSIDE = Path(__file__).parent.parent / "inside"
 # Where the Python environment and our own programs stand inside the wall.
 ENVIRONMENT, PROGRAMS = "/opt/python", "/opt/nbmark"
 WRITABLE = ("/work", "/tmp", "/dev/shm")  # each a tmpfs of the sandbox's own
-SYSTEM = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/alternatives", "/etc/fonts",
-          "/etc/ld.so.cache", "/etc/localtime", "/etc/ssl/certs", "/etc/mime.types"]  # fmt: skip
+SYSTEM = [
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/etc/alternatives",
+    "/etc/fonts",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/ssl/certs",
+    "/etc/mime.types",
+]
 # What lies below these and is nobody's business: nbgrader's exchange, where that is by default.
 HIDDEN = ["/usr/local/share/nbgrader"]
 # An id that belongs to nobody: root's grading steps down to it before anything is built.
@@ -84,15 +96,33 @@ def _command(limits: Limits, role: str, closed: list[str], fds: tuple[int, ...])
     inner = [*_wall(bwrap, limits, fonts_fd), *closed]
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     if os.geteuid() == 0:
-        outer = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-c",
-                 STEP_DOWN_SCRIPT, "sh", *map(str, private), "--"]  # fmt: skip
+        outer = [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "--",
+            "sh",
+            "-c",
+            STEP_DOWN_SCRIPT,
+            "sh",
+            *map(str, private),
+            "--",
+        ]
         inner += _bind({f"/mnt/{n}": inside for n, inside in enumerate(private.values())})
         environment["NBMARK_ID"] = str(STEP_DOWN_ID + os.getpid() % 100_000_000)
     else:
         outer = []
         inner += _bind({str(outside): inside for outside, inside in private.items()})
-    inner += ["--remount-ro", "/", "--", f"{ENVIRONMENT}/bin/python", "-I",
-              f"{PROGRAMS}/start.py", role]  # fmt: skip
+    inner += [
+        "--remount-ro",
+        "/",
+        "--",
+        f"{ENVIRONMENT}/bin/python",
+        "-I",
+        f"{PROGRAMS}/start.py",
+        role,
+    ]
     return Command([*outer, *inner], environment, REMEDY, (*fds, fonts_fd), WRITABLE)
 
 
@@ -107,25 +137,52 @@ def _ours() -> dict[Path, str]:
 def _wall(bwrap: str, limits: Limits, fonts_fd: int) -> list[str]:
     size = str(limits.disk_mib << 20)
     inside = {
-        "PATH": f"{ENVIRONMENT}/bin:/usr/bin:/bin", "HOME": "/work", "LANG": "C.UTF-8",
-        "TMPDIR": "/tmp", "MPLCONFIGDIR": "/tmp/matplotlib", "IPYTHONDIR": "/tmp/ipython",
+        "PATH": f"{ENVIRONMENT}/bin:/usr/bin:/bin",
+        "HOME": "/work",
+        "LANG": "C.UTF-8",
+        "TMPDIR": "/tmp",
+        "MPLCONFIGDIR": "/tmp/matplotlib",
+        "IPYTHONDIR": "/tmp/ipython",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        "JUPYTER_RUNTIME_DIR": "/tmp", "PYTHONDONTWRITEBYTECODE": "1",
+        "JUPYTER_RUNTIME_DIR": "/tmp",
+        "PYTHONDONTWRITEBYTECODE": "1",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-        "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
         "TF_CPP_MIN_LOG_LEVEL": "2",
         # Its kernels sum in an order that depends on the processor, and cost each child 60 ms.
         "TF_ENABLE_ONEDNN_OPTS": "0",
-    }  # fmt: skip
+    }
     arguments = [
-        bwrap, "--unshare-all", "--unshare-user", "--die-with-parent", "--as-pid-1",
-        "--new-session", "--cap-drop", "ALL", "--uid", "1000", "--gid", "1000",
-        "--hostname", "sandbox", "--clearenv",
-        "--proc", "/proc", "--dev", "/dev",
+        bwrap,
+        "--unshare-all",
+        "--unshare-user",
+        "--die-with-parent",
+        "--as-pid-1",
+        "--new-session",
+        "--cap-drop",
+        "ALL",
+        "--uid",
+        "1000",
+        "--gid",
+        "1000",
+        "--hostname",
+        "sandbox",
+        "--clearenv",
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
         *(part for folder in WRITABLE for part in ("--size", size, "--tmpfs", folder)),
-        "--remount-ro", "/dev", "--chdir", "/work",
-        "--file", str(fonts_fd), f"/tmp/matplotlib/{_font_list()[0]}",
-    ]  # fmt: skip
+        "--remount-ro",
+        "/dev",
+        "--chdir",
+        "/work",
+        "--file",
+        str(fonts_fd),
+        f"/tmp/matplotlib/{_font_list()[0]}",
+    ]
     for name, value in inside.items():
         arguments += ["--setenv", name, value]
     for path in SYSTEM:
@@ -151,9 +208,11 @@ def _font_list() -> tuple[str, bytes]:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not list(folder.glob("fontlist-*.json")):
         subprocess.run(  # our own interpreter
-            [sys.executable, "-c", "import matplotlib.font_manager"], check=True,
-            env={**os.environ, "MPLCONFIGDIR": str(folder)}, capture_output=True,
-        )  # fmt: skip
+            [sys.executable, "-c", "import matplotlib.font_manager"],
+            check=True,
+            env={**os.environ, "MPLCONFIGDIR": str(folder)},
+            capture_output=True,
+        )
     found = sorted(folder.glob("fontlist-*.json"))[0]
     return found.name, found.read_bytes()
 

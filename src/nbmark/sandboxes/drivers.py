@@ -89,9 +89,14 @@ class Program:
         self._complaints: IO[bytes] = tempfile.TemporaryFile()
         try:
             self.process = subprocess.Popen(  # noqa: S603  # arguments are ours, no shell
-                command.arguments, env=command.environment, pass_fds=command.pass_fds,
-                stdin=stdin, stdout=stdout, stderr=self._complaints, start_new_session=True,
-            )  # fmt: skip
+                command.arguments,
+                env=command.environment,
+                pass_fds=command.pass_fds,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=self._complaints,
+                start_new_session=True,
+            )
         except OSError as error:
             raise SandboxUnavailable(
                 f"{command.arguments[0]}: {error}; {command.remedy}"

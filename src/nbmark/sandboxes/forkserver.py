@@ -54,18 +54,22 @@ class ForkServer:
     """
 
     def __init__(
-        self, command: Command, limits: Limits, imports: Sequence[str],
-        seccomp: Callable[[], bytes],
-    ) -> None:  # fmt: skip
+        self, command: Command, limits: Limits, imports: Sequence[str], seccomp: Callable[[], bytes]
+    ) -> None:
         self._control, theirs = _pair()
         with theirs:
             self._program = Program(command, theirs.fileno(), subprocess.DEVNULL)
         with contextlib.suppress(OSError):  # it is gone already, as its workers will find
-            self._control.send(json.dumps({
-                "imports": list(imports), "folders": command.own_folders,
-                "size_bytes": limits.disk_mib << 20,
-                "seccomp": base64.b64encode(seccomp()).decode(),
-            }).encode())  # fmt: skip
+            self._control.send(
+                json.dumps(
+                    {
+                        "imports": list(imports),
+                        "folders": command.own_folders,
+                        "size_bytes": limits.disk_mib << 20,
+                        "seccomp": base64.b64encode(seccomp()).decode(),
+                    }
+                ).encode()
+            )
 
     def new_worker(self) -> socket.socket:
         """The trusted end of a new worker, for a `ForkWorker` in this process or another."""

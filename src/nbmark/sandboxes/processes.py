@@ -117,10 +117,7 @@ def _children(pid: int) -> Iterator[int]:
     """Of all threads of a process, whichever of them ends meanwhile."""
     with contextlib.suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):
-            with (
-                contextlib.suppress(OSError),
-                open(f"/proc/{pid}/task/{thread}/children") as file,
-            ):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children") as file:
                 yield from map(int, file.read().split())
 
 

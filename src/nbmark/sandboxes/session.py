@@ -74,8 +74,9 @@ class Session:
         self._stop_at = math.inf  # the clock starts with the first request
         self._started = False
         # Sent now, awaited with the first request: the kernel starts while pytest collects.
-        self._send("start", time.monotonic() + START_TIMEOUT_S,
-                   {"limits": limits.of_each_process()})  # fmt: skip
+        self._send(
+            "start", time.monotonic() + START_TIMEOUT_S, {"limits": limits.of_each_process()}
+        )
 
     def allow(self, wall_s: float, cpu_s: float) -> None:
         """Before the first request: at most so much time in all."""
@@ -92,11 +93,15 @@ class Session:
 
         If the time that is left does not suffice for that, the session has `ended`.
         """
-        text = json.dumps({
-            "files": {name: base64.b64encode(data).decode() for name, data in files.items()},
-            "environment": dict(environment)})  # fmt: skip
-        reply = self._request("furnish", START_TIMEOUT_S, {
-            "text": text, "timeout_s": START_TIMEOUT_S})  # fmt: skip
+        text = json.dumps(
+            {
+                "files": {name: base64.b64encode(data).decode() for name, data in files.items()},
+                "environment": dict(environment),
+            }
+        )
+        reply = self._request(
+            "furnish", START_TIMEOUT_S, {"text": text, "timeout_s": START_TIMEOUT_S}
+        )
         if self.ended == "cpu" or (self.ended and time.monotonic() >= self._stop_at):
             return
         if reply is None or reply.get("status") != "ok":
@@ -113,9 +118,15 @@ class Session:
         if self.ended:
             return CellRun("not run")
         with self._watchdog.cell():
-            reply = self._request("cell", timeout_s, {
-                "code": code, "timeout_s": timeout_s,
-                "max_output_bytes": min(self.limits.cell_output_kib << 10, max_bytes)})  # fmt: skip
+            reply = self._request(
+                "cell",
+                timeout_s,
+                {
+                    "code": code,
+                    "timeout_s": timeout_s,
+                    "max_output_bytes": min(self.limits.cell_output_kib << 10, max_bytes),
+                },
+            )
         if reply is None or reply.get("status") not in STATUSES:
             self._end("died" if reply is None else "garbage")
             return CellRun("died")
@@ -140,9 +151,15 @@ class Session:
         if self.ended:
             return None
         timeout_s = self.limits.question_timeout_s
-        reply = self._request("ask", timeout_s, {
-            "question": question, "timeout_s": timeout_s,
-            "max_bytes": min(self.limits.answer_kib << 10, max_bytes)})  # fmt: skip
+        reply = self._request(
+            "ask",
+            timeout_s,
+            {
+                "question": question,
+                "timeout_s": timeout_s,
+                "max_bytes": min(self.limits.answer_kib << 10, max_bytes),
+            },
+        )
         if reply is None or reply.get("status") in ENDS:
             self._end("died" if reply is None else reply["status"])
             return None

@@ -35,9 +35,12 @@ class Supply:
     """
 
     def __init__(
-        self, kind: str, limits: Limits, imports: Sequence[str] | None,
+        self,
+        kind: str,
+        limits: Limits,
+        imports: Sequence[str] | None,
         worker: socket.socket | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._kind = kind
         self._limits = limits
         self._imports = imports if sandboxes.can_fork(kind) else None
