@@ -13,12 +13,12 @@ c.NbGrader.logfile = ""
 
 # Grading, collection and export are nbmark's; everything else is nbgrader's own.
 c.Autograde.exporter_class = "nbmark.nbgrader_plugins.GradingExporter"
-c.ExchangeFactory.collect = "nbmark.collect.SafeCollect"
-c.ExportApp.plugin_class = "nbmark.exporters.GradesCsv"
+c.ExchangeFactory.collect = "nbmark.nbgrader_plugins.SafeCollect"
+c.ExportApp.plugin_class = "nbmark.nbgrader_plugins.GradesCsv"
 
 # What a student wrote into a text cell is shown to instructors: scripts in it must not run.
 c.HTMLExporter.sanitize_html = True
 c.HTMLExporter.filters = {
-    "clean_html": "nbmark.safehtml.clean",
-    "markdown2html": "nbmark.safehtml.markdown",
+    "clean_html": "nbmark.nbgrader_plugins.clean_html",
+    "markdown2html": "nbmark.nbgrader_plugins.markdown2html",
 }

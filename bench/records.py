@@ -25,11 +25,11 @@ from pathlib import Path
 
 from classes import BIN, command, hand_in, make_course, our_config
 
-from nbmark import evidence
-from nbmark.course import Course
-from nbmark.gradebook import Registrar, load_config
-from nbmark.grading import Settings, Submit, Watcher, grade
+from nbmark.course.course import Course
+from nbmark.gradebook.gradebook import CourseGradebook, load_config
+from nbmark.grading.grade import Settings, Submit, Watcher, grade
 from nbmark.models import Graded, Submission
+from nbmark.records import evidence
 
 ASSIGNMENT = "mse"
 REAL = 20
@@ -75,7 +75,7 @@ def main() -> None:
         for number in range(students - REAL):
             copy = folder / "submitted" / f"copy-{number:05}"
             shutil.copytree(real[number % REAL], copy)
-        registrar = Registrar.of_course(load_config(folder))
+        registrar = CourseGradebook.of_course(load_config(folder))
         began = time.monotonic()
         settings = Settings(force=True)
         rows = grade(assignment, registrar, Instant(results), None, settings, Watcher())

@@ -73,7 +73,7 @@ async def work(address: str, number: int, home: str) -> None:
 
 
 class Measured:
-    """Sends submissions as `nbmark.cluster.Cluster` does, and counts."""
+    """Sends submissions as `nbmark.workers.dask.cluster.Cluster` does, and counts."""
 
     def __init__(self, address: str, scheduler: psutil.Process, arguments: argparse.Namespace):
         self.scheduler = scheduler

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nbmark.checks.questions import Expr, canonical, tree_of
 from nbmark.limits import Limits
 from nbmark.notebooks import read_notebook, write_notebook
-from nbmark.questions import Expr, canonical, tree_of
-from nbmark.sandboxes.session import Session
+from nbmark.sandbox.session import Session
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 STAMP = "2026-11-02 10:00:00.000000 UTC"
@@ -100,7 +100,7 @@ def as_ordinary_user(course: Path, *arguments: str) -> subprocess.CompletedProce
             "PYTHONDONTWRITEBYTECODE=1",
             f"{python}/bin/python",
             "-m",
-            "nbmark.cli",
+            "nbmark.commands.cli",
             *arguments,
         ],
         cwd=course,

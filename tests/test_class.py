@@ -13,7 +13,7 @@ import pytest
 
 import classroom
 from conftest import ASSIGNMENTS, run
-from nbmark.course import Course
+from nbmark.course.course import Course
 
 CASES = classroom.cases()
 CANARY = "nbmark-canary-" + "0123456789abcdef" * 2

@@ -22,10 +22,10 @@ import pytest
 from conftest import BIN, ROOT, run
 from dask_cluster import Dask, wait_until
 from helpers import HALF, RIGHT, dump, hand_in_toy
-from nbmark.cluster import Cluster
-from nbmark.cluster_connection import Connection
-from nbmark.course import Course
+from nbmark.course.course import Course
 from nbmark.errors import InfrastructureError
+from nbmark.workers.dask.cluster import Cluster
+from nbmark.workers.dask.connection import Connection
 
 CANARY = "nbmark-canary-" + "0123456789abcdef" * 2
 # The worker is the parent of the process in which a hidden check runs.
@@ -242,7 +242,7 @@ def test_a_cluster_without_workers_is_said_in_one_line(course, own_cluster):
 
 
 def test_whoever_waits_for_workers_is_told_once(course, own_cluster, monkeypatch, capfd):
-    monkeypatch.setattr("nbmark.cluster.QUIET_S", 0.2)
+    monkeypatch.setattr("nbmark.workers.dask.cluster.QUIET_S", 0.2)
     connection = Connection(own_cluster.address, None, 1)
     cluster = Cluster(Course(course).assignment("toy"), "bubblewrap", connection)
     with closing(cluster), pytest.raises(InfrastructureError, match="has had no worker for 1 s"):

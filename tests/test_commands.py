@@ -17,7 +17,7 @@ import pytest
 import classroom
 from conftest import BIN, ROOT, run
 from helpers import HALF, RIGHT, dump, hand_in_toy
-from nbmark import report
+from nbmark.commands import tables
 
 WRONG_NAMES = {
     "grade ty": "no assignment 'ty' under source/ (found: toy). Did you mean 'toy'?",
@@ -414,7 +414,7 @@ def test_a_terminal_shows_the_same_in_one_line(toy_course):
 
 def test_while_nobody_is_graded_yet_a_log_tells_what_is_going_on(monkeypatch, capsys):
     monkeypatch.setattr(report, "LOOK_S", 0.05)
-    with contextlib.closing(report.Progress("toy")) as progress:
+    with contextlib.closing(tables.Progress("toy")) as progress:
         time.sleep(0.1)  # the trial of the assignment is not counted
         progress.looked(0, 1000)
         time.sleep(0.1)

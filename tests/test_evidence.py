@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from nbmark import evidence
-from nbmark.course import Course
+from nbmark.course.course import Course
 from nbmark.models import SCHEMA, Check, CheckResult, Graded
+from nbmark.records import evidence
 
 DIGEST = "ab" * 32
 GRADED = Graded("ben", "toy", DIGEST, {}, [CheckResult(Check("t", "a", 3, "a is right"), "passed")])

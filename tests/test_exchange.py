@@ -15,10 +15,10 @@ from traitlets.config import Config
 
 from conftest import ROOT, run
 from helpers import RIGHT, hand_in_toy
-from nbmark import evidence
-from nbmark.collect import SafeCollect
-from nbmark.course import Course
-from nbmark.exporters import GradesCsv
+from nbmark.course.course import Course
+from nbmark.export.csv import GradesCsv
+from nbmark.intake.collect import SafeCollect
+from nbmark.records import evidence
 
 COURSE_ID = "curve-fitting"
 ME = pwd.getpwuid(os.getuid()).pw_name

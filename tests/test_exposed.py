@@ -15,10 +15,10 @@ import pytest
 from conftest import run
 from dask_cluster import Dask
 from helpers import RIGHT, dump, hand_in_toy
-from nbmark.course import Course
+from nbmark.course.course import Course
 from nbmark.errors import SandboxUnavailable
-from nbmark.materials import Shelf, packed
-from nbmark.sandboxes.bubblewrap import shown_above
+from nbmark.sandbox.bubblewrap import visible_above
+from nbmark.workers.dask.material import MaterialCache, packed
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_a_worker_does_not_unpack_the_checks_there(toy_course):
     data = packed(Course(toy_course).assignment("toy"))
     with tempfile.TemporaryDirectory(prefix="worker-", dir=sys.prefix) as home:
         with (
-            closing(Shelf()) as shelf,
+            closing(MaterialCache()) as shelf,
             pytest.raises(SandboxUnavailable, match="another --local-directory"),
             shelf.checks("1", data, "toy", "bubblewrap", home, 1),
         ):
@@ -99,6 +99,6 @@ def test_nobody_is_graded_on_a_cluster_whose_worker_would_unpack_them_there(toy_
 
 
 def test_the_environment_may_lie_in_the_course():
-    assert shown_above(Path(sys.prefix).parent) is None
-    assert shown_above(Path("/usr/src/app")) == Path("/usr")
-    assert shown_above(Path("/lib/course")) == Path("/usr")
+    assert visible_above(Path(sys.prefix).parent) is None
+    assert visible_above(Path("/usr/src/app")) == Path("/usr")
+    assert visible_above(Path("/lib/course")) == Path("/usr")

@@ -18,7 +18,7 @@ import pytest
 from conftest import ROOT, run
 from helpers import HALF, RIGHT, dump, hand_in_toy
 
-GRADE = [sys.executable, "-m", "nbmark.cli", "grade", "toy"]
+GRADE = [sys.executable, "-m", "nbmark.commands.cli", "grade", "toy"]
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_a_worker_that_is_killed_for_memory_costs_nobody_a_grade(graded):
     workers = [
         one
         for one in psutil.Process(process.pid).children()
-        if "nbmark.checkprocess" in one.cmdline()
+        if "nbmark.workers.process" in one.cmdline()
     ]
     for worker in workers:
         worker.send_signal(signal.SIGKILL)

@@ -17,15 +17,15 @@ import pytest
 
 from conftest import BIN, run
 from helpers import RIGHT, SMALL, ask, hand_in_toy, said
-from nbmark import sandboxes
+from nbmark.checks.questions import name
 from nbmark.errors import ServerLost
 from nbmark.limits import Limits
-from nbmark.questions import name
-from nbmark.sandboxes.processes import Tree
-from nbmark.sandboxes.supply import Supply
+from nbmark.sandbox import walls
+from nbmark.sandbox.processes import Tree
+from nbmark.sandbox.supply import SessionSource
 
 
-def end_server(supply: Supply) -> None:
+def end_server(supply: SessionSource) -> None:
     """Kill a supply's server, and wait until all that dies with it is gone."""
     processes = Tree(supply._server._program.process.pid).processes()
     supply._server._program.close()
@@ -33,9 +33,9 @@ def end_server(supply: Supply) -> None:
 
 
 @pytest.fixture(scope="module")
-def tensorflow_server() -> Iterator[Supply]:
+def tensorflow_server() -> Iterator[SessionSource]:
     limits = Limits(memory_mib=4096, processes=512, disk_mib=64, question_timeout_s=20)
-    with closing(Supply("bubblewrap", limits, ["tensorflow", "tensorflow.keras"])) as supply:
+    with closing(SessionSource("bubblewrap", limits, ["tensorflow", "tensorflow.keras"])) as supply:
         yield supply
 
 
@@ -89,7 +89,7 @@ print(sorted(one for one in globals() if not one.startswith('_')), _, __, len(In
     found = []
     for imports in (None, ["numpy", "matplotlib.pyplot"]):
         with (
-            closing(Supply("bubblewrap", SMALL, imports)) as supply,
+            closing(SessionSource("bubblewrap", SMALL, imports)) as supply,
             closing(supply.open()) as session,
         ):
             done = session.run_cell(code, 30)
@@ -106,7 +106,7 @@ shared = [line for line in open('/proc/self/maps') if line.split()[1].endswith('
 inherited = [os.readlink(f'/proc/self/fd/{fd}') for fd in range(4, 64) if os.path.exists(f'/proc/self/fd/{fd}')]
 print(shared, [one for one in inherited if not any(word in one for word in ('eventpoll', 'socket', 'null'))])
 open('/tmp/left', 'w').write('x'); open('/work/left', 'w').write('x'); open('/dev/shm/left', 'w').write('x')"""
-    with closing(Supply("bubblewrap", SMALL, ["numpy", "matplotlib.pyplot"])) as supply:
+    with closing(SessionSource("bubblewrap", SMALL, ["numpy", "matplotlib.pyplot"])) as supply:
         for _ in range(2):
             with closing(supply.open()) as session:
                 assert (
@@ -158,7 +158,7 @@ def test_a_library_that_ends_whoever_imports_it_stops_nobody_who_does_not(text, 
     path = Path(sysconfig.get_path("purelib"), "nbmark_test_end.py")
     path.write_text(text)
     try:
-        with closing(Supply("bubblewrap", SMALL, [path.stem])) as supply:
+        with closing(SessionSource("bubblewrap", SMALL, [path.stem])) as supply:
             with closing(supply.open()) as session:
                 assert said(session, "print(1)") == "1"
             assert supply.wall == wall
@@ -179,7 +179,7 @@ def package_with_a_broken_library() -> Iterator[str]:
 
 def test_a_library_that_cannot_be_opened_ahead_stops_nobody(package_with_a_broken_library):
     missing = "no.such.module"
-    supply = Supply("bubblewrap", SMALL, [missing, package_with_a_broken_library])
+    supply = SessionSource("bubblewrap", SMALL, [missing, package_with_a_broken_library])
     with closing(supply), closing(supply.open()) as session:
         code = f"import sys; print(sys.modules[{package_with_a_broken_library!r}].it_is)"
         assert said(session, code) == "there"
@@ -187,7 +187,7 @@ def test_a_library_that_cannot_be_opened_ahead_stops_nobody(package_with_a_broke
 
 
 def test_a_child_that_is_asked_for_ahead_is_like_any_other():
-    with closing(Supply("bubblewrap", SMALL, ["numpy"])) as supply:
+    with closing(SessionSource("bubblewrap", SMALL, ["numpy"])) as supply:
         for number in range(3):
             with closing(supply.open()) as session:
                 code = "import os; print(os.listdir('/work')); open('/work/left', 'w').close()"
@@ -201,7 +201,7 @@ def test_a_child_that_is_asked_for_ahead_is_like_any_other():
 
 def test_a_server_that_ends_at_work_is_nobodys_fault():
     with (
-        closing(Supply("bubblewrap", SMALL, ["numpy"])) as supply,
+        closing(SessionSource("bubblewrap", SMALL, ["numpy"])) as supply,
         closing(supply.open()) as session,
     ):
         assert said(session, "print(1)") == "1"
@@ -241,7 +241,7 @@ def _servers(pid: int) -> list[psutil.Process]:
 
 
 def test_a_server_that_was_killed_is_replaced():
-    with closing(Supply("bubblewrap", SMALL, ["numpy"])) as supply:
+    with closing(SessionSource("bubblewrap", SMALL, ["numpy"])) as supply:
         with closing(supply.open()) as session:
             assert said(session, "print(1)") == "1"
         end_server(supply)
@@ -251,8 +251,8 @@ def test_a_server_that_was_killed_is_replaced():
 
 @pytest.mark.parametrize("number", ["SIGKILL", "SIGSTOP", "SIGINT", "SIGTERM"])
 def test_a_signal_to_its_own_group_reaches_no_other_child(number):
-    with closing(sandboxes.start_fork_server(SMALL, ["numpy"])) as server:
-        workers = [sandboxes.fork_worker(SMALL, server.new_worker()) for _ in range(2)]
+    with closing(walls.start_fork_server("bubblewrap", SMALL, ["numpy"])) as server:
+        workers = [walls.fork_worker("bubblewrap", SMALL, server.new_worker()) for _ in range(2)]
         with closing(workers[0].open()) as one, closing(workers[1].open()) as other:
             assert said(other, "a = 1; print(a)") == "1"
             one.run_cell(f"import os, signal; os.kill(0, signal.{number})", 1)
@@ -264,7 +264,7 @@ def test_a_signal_to_its_own_group_reaches_no_other_child(number):
 
 def test_an_interrupt_of_the_driver_is_not_heard():
     with (
-        closing(Supply("bubblewrap", SMALL, ["numpy"])) as supply,
+        closing(SessionSource("bubblewrap", SMALL, ["numpy"])) as supply,
         closing(supply.open()) as session,
     ):
         assert said(session, "import os, signal; os.kill(1, signal.SIGINT); print(1)") == "1"

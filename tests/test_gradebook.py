@@ -17,13 +17,12 @@ import pytest
 
 from conftest import run
 from helpers import HALF, RIGHT, dump, hand_in_toy
-from nbmark import evidence
-from nbmark.course import Course
+from nbmark.course.course import Course
 from nbmark.errors import InfrastructureError
-from nbmark.gradebook import Registrar, load_config
-from nbmark.models import Graded
+from nbmark.gradebook.gradebook import CourseGradebook, load_config
+from nbmark.models import CellScore, Graded
 from nbmark.notebooks import read_notebook, write_notebook
-from nbmark.scoring import CellScore
+from nbmark.records import evidence
 
 WHEN = datetime.datetime(2026, 11, 2, 10)
 WRONG = """title = "b is six"\n[cells]\nb-answer = "b = 6"\n
@@ -54,8 +53,8 @@ def gradebook(course: Path) -> Iterator[Any]:
         found.db.commit()
 
 
-def registrar(course: Path) -> Registrar:
-    return Registrar.of_course(load_config(course))
+def registrar(course: Path) -> CourseGradebook:
+    return CourseGradebook.of_course(load_config(course))
 
 
 def on_record(course: Path, student: str) -> Graded:

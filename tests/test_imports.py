@@ -6,9 +6,9 @@ import pytest
 
 from conftest import ROOT, run
 from helpers import RIGHT, hand_in_toy
-from nbmark.course import Course
+from nbmark.course.course import Course
+from nbmark.course.imports import imported_by
 from nbmark.errors import AssignmentError
-from nbmark.imports import imported_by
 
 
 def test_modules_and_what_is_reached_below_them_are_found():

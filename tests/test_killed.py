@@ -16,19 +16,20 @@ import pytest
 
 from conftest import BIN, run
 from helpers import HALF, RIGHT, dump, hand_in_toy
-from nbmark.checkpool import CheckPool
-from nbmark.course import Course
+from nbmark.course.course import Course
 from nbmark.errors import InfrastructureError
 from nbmark.models import Submission
+from nbmark.workers.pool import CheckPool
 
 ANSWERS = {"ada": RIGHT, "ben": HALF, "cleo": RIGHT, "dina": HALF}
-AGAIN = ("Registrar.record_again", "write_atomic", "evidence.store", "evidence.mark_complete")
-STEPS = ("evidence.store", "replaced_folder", "Registrar.record", "evidence.mark_complete")
+AGAIN = ("CourseGradebook.record_again", "write_atomic", "evidence.store", "evidence.mark_complete")
+STEPS = ("evidence.store", "replaced_folder", "CourseGradebook.record", "evidence.mark_complete")
 KILL = """
 import os, signal, sys
-from nbmark import evidence, records
-from nbmark.gradebook import Registrar
-owner = {{"evidence": evidence, "Registrar": Registrar}}.get("{step}".split(".")[0], records)
+from nbmark.records import evidence
+from nbmark.records.store import store
+from nbmark.gradebook.gradebook import CourseGradebook
+owner = {{"evidence": evidence, "CourseGradebook": CourseGradebook}}.get("{step}".split(".")[0], records)
 name = "{step}".split(".")[-1]
 real, calls = getattr(owner, name), []
 def killed(*arguments, **keywords):
@@ -40,7 +41,7 @@ def killed(*arguments, **keywords):
 setattr(owner, name, killed)
 """
 COMMANDS = {
-    "nbmark": "from nbmark.cli import main; main(['grade', 'toy'])",
+    "nbmark": "from nbmark.commands.cli import main; main(['grade', 'toy'])",
     "nbgrader": "from nbgrader.apps import NbGraderApp; "
     "NbGraderApp.launch_instance(['autograde', 'toy'])",
 }
@@ -150,7 +151,7 @@ def test_judging_again_after_a_kill_gives_what_the_first_time_would_have(
     changed, judged_anew, tmp_path, step, when
 ):
     course = Path(shutil.copytree(changed, tmp_path / "course"))
-    script = "from nbmark.cli import main; main(['regrade', 'toy', '--apply', '--workers', '1'])"
+    script = "from nbmark.commands.cli import main; main(['regrade', 'toy', '--apply', '--workers', '1'])"
     killed = subprocess.run(
         [sys.executable, "-c", KILL.format(step=step, when=when) + script],
         cwd=course,

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from nbmark import course
-from nbmark.course import Course
+from nbmark.course.course import Course, course
 from nbmark.errors import AssignmentError, InfrastructureError
-from nbmark.materials import NotHere, Shelf, packed, unpack
+from nbmark.workers.dask.material import MaterialCache, MaterialMissing, packed, unpack
 
 
 def archive(*entries: tarfile.TarInfo) -> bytes:
@@ -101,8 +100,11 @@ def test_the_shelf_keeps_two_materials_and_what_is_in_use(toy_course, tmp_path):
     def folders() -> set[Path]:
         return set(home.iterdir())
 
-    with closing(Shelf()) as shelf, ExitStack() as busy:
-        with pytest.raises(NotHere), shelf.checks("1", b"", "toy", "bubblewrap", str(home), 2):
+    with closing(MaterialCache()) as shelf, ExitStack() as busy:
+        with (
+            pytest.raises(MaterialMissing),
+            shelf.checks("1", b"", "toy", "bubblewrap", str(home), 2),
+        ):
             pass
         first = busy.enter_context(shelf.checks("1", data, "toy", "bubblewrap", str(home), 2))
         second = busy.enter_context(shelf.checks("1", b"", "toy", "bubblewrap", str(home), 2))

@@ -17,12 +17,12 @@ import pytest
 
 from conftest import run
 from helpers import HALF, RIGHT, as_ordinary_user, dump, hand_in_toy
-from nbmark.checkpool import CheckPool
-from nbmark.course import Course
+from nbmark.course.course import Course
 from nbmark.errors import InfrastructureError
-from nbmark.gradebook import Registrar, load_config
-from nbmark.grading import Inbox, Settings, Watcher, grade
-from nbmark.safefiles import replaced_folder
+from nbmark.gradebook.gradebook import CourseGradebook, load_config
+from nbmark.grading.grade import Inbox, Settings, Watcher, grade
+from nbmark.untrusted.files import replaced_folder
+from nbmark.workers.pool import CheckPool
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def points(course: Path) -> dict[str, float]:
 
 
 def inbox(course: Path) -> Inbox:
-    return Inbox(Course(course).assignment("toy"), Registrar.of_course(load_config(course)))
+    return Inbox(Course(course).assignment("toy"), CourseGradebook.of_course(load_config(course)))
 
 
 @pytest.mark.parametrize("force", [[], ["--force"]])
@@ -65,7 +65,7 @@ def test_a_submission_that_vanishes_after_it_was_listed_costs_nobody_a_grade(gra
 
     hand_in_toy(graded, "ada", HALF)
     assignment = Course(graded).assignment("toy")
-    registrar = Registrar.of_course(load_config(graded))
+    registrar = CourseGradebook.of_course(load_config(graded))
     with closing(CheckPool(assignment, "bubblewrap", 1)) as pool:
         ada, ben = grade(assignment, registrar, pool, None, Settings(force=force), Thief())
     assert (ada.outcome, ben.outcome) == ("not graded", "graded")

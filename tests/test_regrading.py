@@ -15,9 +15,9 @@ import pytest
 
 from conftest import run
 from helpers import HALF, RIGHT, dump, hand_in_toy
-from nbmark.errors import CheckFailed
-from nbmark.models import Asked, Heard, Reached
-from nbmark.replay import NeverAsked, Replay
+from nbmark.errors import CheckFailed, NeverAsked
+from nbmark.models import AnsweredQuestion, CellState, Evidence
+from nbmark.running.replay import Replay
 
 NEARLY = "a = 3.4\ndef f(x):\n    return 2 * x"
 
@@ -281,14 +281,18 @@ READ, CALL = '["name","a"]', '["call",["name","f"],[],{}]'
 @pytest.fixture
 def replay() -> Replay:
     evidence = [
-        Asked("one", "t", READ, "1"),
-        Asked("one", "t", CALL, "10"),
-        Asked("one", "t", CALL, "11"),
-        Asked("two", "t", READ, "2"),
-        Asked("two", "t", CALL, "", "It took too long."),
+        AnsweredQuestion("one", "t", READ, "1"),
+        AnsweredQuestion("one", "t", CALL, "10"),
+        AnsweredQuestion("one", "t", CALL, "11"),
+        AnsweredQuestion("two", "t", READ, "2"),
+        AnsweredQuestion("two", "t", CALL, "", "It took too long."),
     ]
-    reached = {"one": Reached(), "two": Reached(), "three": Reached("It was never run.", "Oh.")}
-    return Replay(Heard("ada", ["one", "two", "three"], reached, evidence, ""))
+    reached = {
+        "one": CellState(),
+        "two": CellState(),
+        "three": CellState("It was never run.", "Oh."),
+    }
+    return Replay(Evidence("ada", ["one", "two", "three"], reached, evidence, ""))
 
 
 def test_an_answer_is_found_by_question_cell_and_ordinal(replay):

@@ -127,8 +127,8 @@ def test_the_public_names_are_these():
 def test_the_gradebook_is_loaded_without_what_it_does_not_need():
     script = """
 import sys
-from nbmark.gradebook import parse_timestamp
-import nbmark.cli
+from nbmark.gradebook.gradebook import parse_timestamp
+import nbmark.commands.cli
 unused = {'numpy', 'pytest', 'requests', 'setuptools', 'zmq', 'jupyter_server', 'nbconvert'}
 assert not unused & set(sys.modules), unused & set(sys.modules)
 import nbgrader.utils, requests, setuptools, idna

@@ -9,25 +9,25 @@ from dataclasses import replace
 import pytest
 
 from helpers import SMALL
+from nbmark.checks.questions import canonical, name, tree_of
 from nbmark.errors import CheckFailed
 from nbmark.limits import Limits
-from nbmark.models import Surroundings
+from nbmark.models import NotebookContext
 from nbmark.notebooks import Cell
-from nbmark.questions import canonical, name, tree_of
-from nbmark.runner import Run
-from nbmark.sandboxes.supply import Supply
+from nbmark.running.submission_run import Run
+from nbmark.sandbox.supply import SessionSource
 
 A = canonical(tree_of(name("a")))
 
 
 @pytest.fixture(params=["started", "forked"])
-def supply(request) -> Iterator[Supply]:
+def supply(request) -> Iterator[SessionSource]:
     imports = ["numpy"] if request.param == "forked" else None
-    with closing(Supply("bubblewrap", SMALL, imports)) as found:
+    with closing(SessionSource("bubblewrap", SMALL, imports)) as found:
         yield found
 
 
-def run_of(supply: Supply, limits: Limits = SMALL, **notebooks: list[str]) -> Run:
+def run_of(supply: SessionSource, limits: Limits = SMALL, **notebooks: list[str]) -> Run:
     """Notebooks whose cells are all grade cells: ``<name>0``, ``<name>1`` …"""
     cells = {
         notebook: [
@@ -36,7 +36,7 @@ def run_of(supply: Supply, limits: Limits = SMALL, **notebooks: list[str]) -> Ru
         ]
         for notebook, codes in notebooks.items()
     }
-    return Run(cells, limits, supply.open, Surroundings("ada", {}))
+    return Run(cells, limits, supply.open, NotebookContext("ada", {}))
 
 
 def test_every_notebook_answers_as_often_as_it_is_asked(supply):

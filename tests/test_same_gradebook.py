@@ -9,7 +9,7 @@ import pytest
 
 from conftest import run
 from helpers import HALF, RIGHT, dump, hand_in_toy
-from nbmark.gradebook import Registrar, load_config
+from nbmark.gradebook.gradebook import CourseGradebook, load_config
 
 LATE = """
 import nbgrader.plugins
@@ -100,7 +100,7 @@ def test_a_submission_without_any_notebook_is_graded_zero_by_both(both):
 
 
 def test_registrar_sees_who_is_there(both):
-    registrar = Registrar.of_course(load_config(both[0]))
+    registrar = CourseGradebook.of_course(load_config(both[0]))
     assert registrar.students("toy") == ["ada", "ben", "cleo", "dina"]
 
 

@@ -19,13 +19,13 @@ import pytest
 
 from conftest import ROOT, run
 from helpers import RIGHT, SMALL, as_ordinary_user, ask, dump, hand_in_toy, said
+from nbmark.checks.questions import canonical, name, tree_of
 from nbmark.errors import SandboxUnavailable
 from nbmark.limits import Limits
-from nbmark.questions import canonical, name, tree_of
-from nbmark.sandboxes import bubblewrap, open_session, processes
-from nbmark.sandboxes.processes import Tree
-from nbmark.sandboxes.session import Session
-from nbmark.sandboxes.supply import Supply
+from nbmark.sandbox import bubblewrap, open_session, processes
+from nbmark.sandbox.processes import Tree
+from nbmark.sandbox.session import Session
+from nbmark.sandbox.supply import SessionSource
 
 
 @pytest.fixture(params=["started", "forked"])
@@ -35,7 +35,7 @@ def opened(request) -> Iterator[Callable[[Limits], Session]]:
 
         def open_one(limits: Limits) -> Session:
             imports = ["numpy"] if request.param == "forked" else None
-            supply = stack.enter_context(closing(Supply("bubblewrap", limits, imports)))
+            supply = stack.enter_context(closing(SessionSource("bubblewrap", limits, imports)))
             session = supply.open()
             assert supply.wall == ("bubblewrap, forked" if imports else "bubblewrap")
             return stack.enter_context(closing(session))
@@ -61,7 +61,10 @@ def test_the_course_and_the_home_directory_are_not_there(session):
 def test_the_exchange_is_not_there_though_usr_is(monkeypatch):
     monkeypatch.setattr(bubblewrap, "HIDDEN", ["/usr/share"])
     for imports in (None, ["numpy"]):
-        with closing(Supply("bubblewrap", SMALL, imports)) as supply, closing(supply.open()) as one:
+        with (
+            closing(SessionSource("bubblewrap", SMALL, imports)) as supply,
+            closing(supply.open()) as one,
+        ):
             assert said(one, "import os; print(os.listdir('/usr/share'))") == "[]"
             assert said(one, "open('/usr/share/x', 'w')") in ("OSError", "PermissionError")
 

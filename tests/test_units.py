@@ -12,20 +12,20 @@ import numpy as np
 import pytest
 
 from nbmark import approx, fail, name
-from nbmark.errors import CheckFailed, unknown
-from nbmark.feedback import as_html, as_text
-from nbmark.identity import restore
+from nbmark.checks.plain_data import Opaque, decode, encode, parse
+from nbmark.checks.points import misfits, scores
+from nbmark.checks.questions import canonical, probed, text_of, tree_of
+from nbmark.checks.student import Answer, Student
+from nbmark.errors import CheckFailed, NotebookUnreadable, UnreadableAnswer, unknown
+from nbmark.intake.restore import restore
 from nbmark.models import Check, CheckResult, Graded
-from nbmark.notebooks import Cell, NotebookUnreadable, read_notebook, write_notebook
-from nbmark.outputs import clean
-from nbmark.plain import Opaque, UnreadableAnswer, decode, encode, parse
-from nbmark.questions import canonical, probed, text_of, tree_of
-from nbmark.safehtml import clean as clean_html
-from nbmark.sandboxes.session import CellRun
-from nbmark.scoring import misfits, scores
-from nbmark.student import Answer, Student
-from nbmark.troubles import said
-from nbmark.wire import Wire, WireClosed, WireGarbage, WireTimeout
+from nbmark.notebooks import Cell, read_notebook, write_notebook
+from nbmark.records.feedback import as_html, as_text
+from nbmark.running.messages import said
+from nbmark.sandbox.session import CellRun
+from nbmark.sandbox.wire import Wire, WireClosed, WireGarbage, WireTimeout
+from nbmark.untrusted.html import clean as clean_html
+from nbmark.untrusted.outputs import clean
 
 HONEST = [
     3,

@@ -12,10 +12,10 @@ from nbmark._version import __version__
 if TYPE_CHECKING:
     import pytest
 
-    from nbmark.checks import check
+    from nbmark.checks.declare import check
+    from nbmark.checks.questions import Expr, name
+    from nbmark.checks.student import Answer, Student, fail
     from nbmark.errors import CheckFailed
-    from nbmark.questions import Expr, name
-    from nbmark.student import Answer, Student, fail
 
     approx = pytest.approx
 
@@ -31,14 +31,14 @@ __all__ = [
     "name",
 ]
 HOMES = {
-    "Answer": "nbmark.student",
+    "Answer": "nbmark.checks.student",
     "CheckFailed": "nbmark.errors",
-    "Expr": "nbmark.questions",
-    "Student": "nbmark.student",
+    "Expr": "nbmark.checks.questions",
+    "Student": "nbmark.checks.student",
     "approx": "pytest",
-    "check": "nbmark.checks",
-    "fail": "nbmark.student",
-    "name": "nbmark.questions",
+    "check": "nbmark.checks.declare",
+    "fail": "nbmark.checks.student",
+    "name": "nbmark.checks.questions",
 }
 
 

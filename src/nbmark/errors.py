@@ -3,12 +3,17 @@
 * NbmarkError
   x SubmissionError       the student's work: it is graded, and the feedback says what happened
     - CheckFailed         a check found a wrong answer; carries the sentence for the student
-  x AssignmentError       the instructor's material: nobody is graded until it is mended
-    - UsageError          the command asked for something that does not exist, or does not fit
-  x InfrastructureError   ours: no grade is written, the submission stays due
-    - SandboxUnavailable  no wall can be built on this machine
-    - ServerLost          the fork server ended under a submission, which is run again
-    - WorkersLost         nobody is left to grade: the batch ends, what is written is complete
+    - NotebookUnreadable  the submitted file is not a notebook
+    - UnsafeFile          a submitted file that is not opened or copied
+    - UnreadableAnswer    the student's process answered with something that is not plain data
+  x AssignmentError       the instructor's material: nobody is graded until it is fixed
+    - UsageError          the command named something that does not exist, or options that clash
+  x InfrastructureError   our own failure: no grade is written, the submission stays due
+    - SandboxUnavailable  this machine cannot build a sandbox
+    - ServerLost          the fork server ended while a submission ran, which is then run again
+    - WorkersLost         no worker is left: the batch ends, and what is written is complete
+    - EvidenceUnusable    the record of a grading is missing, damaged or of another version
+    - NeverAsked          evidence lacks the answer to a question: the notebook must run again
 """
 
 from __future__ import annotations
@@ -18,11 +23,11 @@ from collections.abc import Iterable
 
 
 class NbmarkError(Exception):
-    """A problem with a message that can be shown as it is, on one line."""
+    """A problem whose message can be shown as it is, on one line."""
 
 
 class SubmissionError(NbmarkError):
-    """Something is wrong with what a student handed in; it is graded all the same."""
+    """Something is wrong with a submission; it is graded all the same."""
 
 
 class CheckFailed(SubmissionError):
@@ -42,8 +47,20 @@ class CheckFailed(SubmissionError):
         self.own = own
 
 
+class NotebookUnreadable(SubmissionError):
+    """The file is not a notebook; the message says so to a beginner."""
+
+
+class UnsafeFile(SubmissionError):
+    """A file that is not read; the message names the file and the reason."""
+
+
+class UnreadableAnswer(SubmissionError):
+    """The answer from the student's process is not plain data."""
+
+
 class AssignmentError(NbmarkError):
-    """The instructor's material is broken: nobody is graded on it."""
+    """The instructor's material is broken, so nobody is graded on it."""
 
 
 class UsageError(AssignmentError):
@@ -51,24 +68,32 @@ class UsageError(AssignmentError):
 
 
 class InfrastructureError(NbmarkError):
-    """Our own trouble: earlier grades stay as they were and the submission stays due."""
-
-
-class ServerLost(InfrastructureError):
-    """The fork server ended while a submission ran in its child: not the student's doing."""
+    """Our own failure: earlier grades stay as they were and the submission stays due."""
 
 
 class SandboxUnavailable(InfrastructureError):
-    """No sandbox can be built here; the message names the remedy."""
+    """This machine cannot build a sandbox; the message names the remedy."""
+
+
+class ServerLost(InfrastructureError):
+    """The fork server ended while a submission ran in its child: not the student's fault."""
 
 
 class WorkersLost(InfrastructureError):
     """The other machines cannot go on: nothing more is tried, and the rest stays due."""
 
 
-def unknown(kind: str, name: str, where: str, found: Iterable[str]) -> UsageError:
-    """An error that names what was asked, where, what is there, and the nearest match."""
-    names = sorted(found)
+class EvidenceUnusable(InfrastructureError):
+    """The evidence of a complete grading cannot be used; the message names the file and the fix."""
+
+
+class NeverAsked(InfrastructureError):
+    """A check asks something that no check asked when the notebook ran, so it must run again."""
+
+
+def unknown(kind: str, name: str, where: str, known_names: Iterable[str]) -> UsageError:
+    """Return an error with the name asked for, the place, the names there, and the nearest one."""
+    names = sorted(known_names)
     listed = ", ".join(names[:12]) + (", …" if len(names) > 12 else "") if names else "none"
     near = difflib.get_close_matches(name, names, n=1)
     hint = f". Did you mean '{near[0]}'?" if near else ""

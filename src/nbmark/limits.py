@@ -1,8 +1,16 @@
-"""How much of everything one submission may use."""
+"""The limits on what one submission may use."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+
+# `description` is the wording of the error about a value of another kind. The upper bound only
+# keeps out infinity, which TOML can write.
+Amount = Annotated[float, msgspec.Meta(gt=0, lt=1e12, description="a number above 0")]
+Count = Annotated[int, msgspec.Meta(gt=0, description="a whole number above 0")]
 
 
 @dataclass(frozen=True)
@@ -25,28 +33,28 @@ class Limits:
     processes, open_files, sockets
         Processes and threads together; open files of each process; sockets of all together.
     cell_output_kib, answer_kib, output_kib
-        What one cell may print, how large one answer may be, and all outputs and answers together.
+        Output of one cell, size of one answer, and all outputs and answers together.
     """
 
-    cell_timeout_s: float = 30.0
-    cell_cpu_s: float = 120.0
-    question_timeout_s: float = 10.0
-    submission_timeout_s: float = 600.0
-    cpu_s: float = 600.0
-    memory_mib: int = 2048
-    disk_mib: int = 256
-    files: int = 20_000
-    processes: int = 256
-    open_files: int = 512
-    sockets: int = 512
-    cell_output_kib: int = 1024
-    answer_kib: int = 4096
-    output_kib: int = 32_768
+    cell_timeout_s: Amount = 30.0
+    cell_cpu_s: Amount = 120.0
+    question_timeout_s: Amount = 10.0
+    submission_timeout_s: Amount = 600.0
+    cpu_s: Amount = 600.0
+    memory_mib: Count = 2048
+    disk_mib: Count = 256
+    files: Count = 20_000
+    processes: Count = 256
+    open_files: Count = 512
+    sockets: Count = 512
+    cell_output_kib: Count = 1024
+    answer_kib: Count = 4096
+    output_kib: Count = 32_768
 
     def of_each_process(self) -> dict[str, int]:
-        """Resource limits (RLIMIT_… names) that the driver sets for itself and the kernel."""
+        """Return the resource limits (RLIMIT_… names) that the driver sets for each process."""
         return {
-            "CORE": 1,  # with 0 a program that collects core dumps would still be started
+            "CORE": 1,  # 1 byte: with 0 the kernel would still start a piped core_pattern handler
             "NOFILE": self.open_files,
             "NPROC": self.processes,
             "FSIZE": self.disk_mib << 20,

@@ -1,18 +1,27 @@
-"""The words of the engine as data: checks, their results, and one graded submission."""
+"""The words of the engine as data: checks, their results, and one graded submission.
+
+msgspec turns these classes into JSON values and back (`msgspec.to_builtins`, `msgspec.convert`),
+and validates every field on the way back. Their field names are the names in evidence files, so
+renaming one makes a new `SCHEMA`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import msgspec
 
 SCHEMA = 2
 
 Outcome = Literal["passed", "failed", "raised"]
 
 
-@dataclass(frozen=True)
-class Check:
+class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The base of all models: immutable, and strict about fields that it does not know."""
+
+
+class Check(Model, frozen=True):
     """A hidden check: a test function, the grade cell it stands at, and what it is worth."""
 
     name: str
@@ -21,9 +30,8 @@ class Check:
     title: str
 
 
-@dataclass(frozen=True)
-class CheckResult:
-    """What a check came to on one submission.
+class CheckResult(Model, frozen=True):
+    """The result of one check on one submission.
 
     Parameters
     ----------
@@ -46,24 +54,32 @@ class CheckResult:
     def earned(self) -> float:
         return self.check.points if self.outcome == "passed" else 0.0
 
-    def to_json(self) -> dict[str, Any]:
-        return {**vars(self), "check": vars(self.check)}
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> CheckResult:
-        return cls(**{**value, "check": Check(**value["check"])})
+class CellScore(Model, frozen=True):
+    """Points of one autograded cell.
+
+    Parameters
+    ----------
+    earned, possible
+        In points, ``0 <= earned <= possible``.
+    needs_look
+        Whether a person must look before the points are final.
+    """
+
+    earned: float
+    possible: float
+    needs_look: bool
 
 
-@dataclass(frozen=True)
-class Submission:
-    """What one student handed in.
+class Submission(Model, frozen=True):
+    """One student's submission.
 
     Parameters
     ----------
     notebooks
-        Notebook name → bytes of its file, None if it is not there.
+        Notebook name → bytes of its file, None if it is missing.
     digest
-        SHA-256 of the notebooks and the time of handing in, hexadecimal.
+        SHA-256 of the notebooks and the time of submission, hexadecimal.
     seed
         Decides the hidden inputs; secret.
     refused
@@ -76,32 +92,30 @@ class Submission:
     notebooks: Mapping[str, bytes | None]
     digest: str
     seed: bytes
-    refused: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, str] = {}
     asks: bool = True
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """What a notebook finds around it, as on the student's own machine.
+class NotebookContext(Model, frozen=True):
+    """The surroundings of a notebook, as on the student's own machine.
 
     Parameters
     ----------
     student
-        Whose work it is: the value of ``JUPYTERHUB_USER``.
+        The student's id: the value of ``JUPYTERHUB_USER``.
     files
         Name → bytes of the files that the assignment ships beside its notebooks.
     """
 
     student: str
-    files: Mapping[str, bytes] = field(default_factory=dict)
+    files: Mapping[str, bytes] = {}
 
 
-@dataclass(frozen=True)
-class RunCell:
-    """A cell of the graded notebook and what running it came to (see `CellRun`).
+class GradedCell(Model, frozen=True):
+    """A cell of the graded notebook with the result of running it (see `session.CellRun`).
 
-    `outputs` are cleaned. `status` is ``""`` for a cell that is no code. `doubt` says why a person
-    must look at a grade cell, `note` what befell the cell, both for the student to read.
+    `outputs` are cleaned. `status` is ``""`` for a cell that is not code. `doubt` says why a person
+    must look at a grade cell, `note` what happened to the cell; the student reads both.
     """
 
     kind: str
@@ -110,18 +124,17 @@ class RunCell:
     attachments: dict[str, dict[str, str]]
     restored: bool = False
     status: str = ""
-    outputs: list[Any] = field(default_factory=list)
+    outputs: list[Any] = []
     execution_count: int | None = None
     note: str = ""
     doubt: str = ""
 
 
-@dataclass(frozen=True)
-class Asked:
+class AnsweredQuestion(Model, frozen=True):
     """One question and its answer, as evidence: canonical JSON texts.
 
-    `failed` is the sentence for the student where there was no answer, for lack of time or because
-    the process ended over it.
+    `failed` is the sentence for the student where there was no answer, because the time ran out or
+    the process ended.
     """
 
     cell: str
@@ -131,63 +144,47 @@ class Asked:
     failed: str = ""
 
 
-@dataclass(frozen=True)
-class Reached:
-    """What a grade cell came to before any question was put there.
+class CellState(Model, frozen=True):
+    """The state at a grade cell before any question was put there.
 
-    `failed` is why no check can pass there, empty if the state after the cell could be looked at;
-    `trouble` what went wrong last before it.
+    `failed` says why no check can pass there; it is empty if checks could look at the state.
+    `trouble` is the last thing that went wrong in an earlier cell.
     """
 
     failed: str = ""
     trouble: str = ""
 
 
-@dataclass(frozen=True)
-class Heard:
-    """What was asked and answered while a submission ran: all that judging it anew needs.
+class Evidence(Model, frozen=True):
+    """The questions and answers of one submission: all that judging it again needs.
 
     `cells` are the grade ids of its notebooks, in order.
     """
 
     student: str
     cells: list[str]
-    reached: dict[str, Reached]
-    evidence: list[Asked]
+    reached: dict[str, CellState]
+    evidence: list[AnsweredQuestion]
     source_digest: str
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            **vars(self),
-            "reached": {cell: vars(one) for cell, one in self.reached.items()},
-            "evidence": [vars(one) for one in self.evidence],
-        }
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Heard:
-        reached = {cell: Reached(**one) for cell, one in value["reached"].items()}
-        evidence = [Asked(**one) for one in value["evidence"]]
-        return cls(**{**value, "reached": reached, "evidence": evidence})
-
-
-@dataclass(frozen=True)
-class Graded:
+class Graded(Model, frozen=True):
     """One submission after grading: everything that is written down about it.
 
     Parameters
     ----------
     student, assignment, digest
-        Whose work, of what, and the SHA-256 of the submitted files.
+        Who submitted which assignment, and the SHA-256 of the submission.
     notebooks
         Notebook name → its cells, in order.
     unreadable
         Notebook name → why it could not be read or found; these need a look.
     sandbox
-        The wall it ran behind.
+        The kind of sandbox it ran in.
     reached
-        Grade id → what the cell came to, for every cell that a check asked about.
+        Grade id → state at the cell, for every cell that a check asked about.
     source_digest
-        Of what the instructor put into the notebook and beside it.
+        SHA-256 of the instructor's part of the notebooks and the files beside them.
     seconds
         Wall time of running and checking.
     spent_s
@@ -197,59 +194,35 @@ class Graded:
     student: str
     assignment: str
     digest: str
-    notebooks: dict[str, list[RunCell]]
+    notebooks: dict[str, list[GradedCell]]
     results: list[CheckResult]
-    evidence: list[Asked] = field(default_factory=list)
-    reached: dict[str, Reached] = field(default_factory=dict)
-    unreadable: dict[str, str] = field(default_factory=dict)
+    evidence: list[AnsweredQuestion] = []
+    reached: dict[str, CellState] = {}
+    unreadable: dict[str, str] = {}
     sandbox: str = ""
-    versions: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = {}
     source_digest: str = ""
     seconds: float = 0.0
-    spent_s: dict[str, float] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        # By hand: `dataclasses.asdict` copies every output, which takes longer than writing it.
-        return {
-            **vars(self),
-            "schema": SCHEMA,
-            "notebooks": {
-                name: [vars(one) for one in cells] for name, cells in self.notebooks.items()
-            },
-            "results": [one.to_json() for one in self.results],
-            "evidence": [vars(one) for one in self.evidence],
-            "reached": {cell: vars(one) for cell, one in self.reached.items()},
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Graded:
-        fields = {name: one for name, one in value.items() if name != "schema"}
-        fields["notebooks"] = {
-            name: [RunCell(**cell) for cell in cells] for name, cells in value["notebooks"].items()
-        }
-        fields["results"] = [CheckResult.from_json(one) for one in value["results"]]
-        fields["evidence"] = [Asked(**one) for one in value["evidence"]]
-        fields["reached"] = {cell: Reached(**one) for cell, one in value.get("reached", {}).items()}
-        return cls(**fields)
+    spent_s: dict[str, float] = {}
 
     def results_at(self, cell: str) -> Sequence[CheckResult]:
-        """The results of the checks that stand at a grade cell, in order."""
-        return [one for one in self.results if one.check.cell == cell]
+        """Return the results of the checks that stand at a grade cell, in order."""
+        return [result for result in self.results if result.check.cell == cell]
 
     @property
-    def heard(self) -> Heard:
-        """What it takes to judge the submission anew."""
+    def questions_and_answers(self) -> Evidence:
+        """What judging this submission again needs."""
         cells = [
             str(cell.nbgrader["grade_id"])
             for cells in self.notebooks.values()
             for cell in cells
             if "grade_id" in cell.nbgrader
         ]
-        return Heard(self.student, cells, self.reached, self.evidence, self.source_digest)
+        return Evidence(self.student, cells, self.reached, self.evidence, self.source_digest)
 
     @property
     def doubts(self) -> dict[str, str]:
-        """Grade id → why a person must look at what the cell came to."""
+        """Grade id → why a person must look at the cell."""
         return {
             str(cell.nbgrader.get("grade_id", "")): cell.doubt
             for cells in self.notebooks.values()

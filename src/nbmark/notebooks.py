@@ -13,16 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nbmark.errors import SubmissionError
+from nbmark.errors import NotebookUnreadable
 
 CELL_TYPES = ("code", "markdown", "raw")
 PICTURES = ("image/png", "image/jpeg")
 MAX_CELLS = 2000
 MAX_SOURCE_CHARS = 1_000_000
-
-
-class NotebookUnreadable(SubmissionError):
-    """The file is no notebook; the message says so to a beginner."""
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from nbmark import plain
+from nbmark.checks.declare import plain_data
+from nbmark.checks.student import Student
 from nbmark.errors import CheckFailed
-from nbmark.student import Student
 
 IDS = ["number", "number-answer", "function", "array-answer", "later", "words", "setup", "x"]
 CODE = [
@@ -290,7 +290,9 @@ def _array(student: Student) -> None:
 def _value(student: Student) -> None:
     answer = student.value("a")
     assert repr(answer)
-    assert not isinstance(answer.value, bytes | plain.Mapping) or isinstance(answer.value, dict)
+    assert not isinstance(answer.value, bytes | plain_data.Mapping) or isinstance(
+        answer.value, dict
+    )
     len(answer)
     answer[0].number()
 

@@ -15,7 +15,7 @@ from helpers import HALF, RIGHT, dump, hand_in_toy
 
 ANSWERS = {"ada": (RIGHT, 3.0), "ben": (HALF, 2.0), "cleo": (RIGHT, 3.0), "dina": ("a = 0", 0.0)}
 LONGEST_S = 4.0
-GRADE = [sys.executable, "-m", "nbmark.cli", "grade", "toy"]
+GRADE = [sys.executable, "-m", "nbmark.commands.cli", "grade", "toy"]
 
 
 def kill_and_resume(course: Path, kills: int, start: int) -> list[str]:

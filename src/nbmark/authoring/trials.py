@@ -1,6 +1,6 @@
 """An assignment's own answers as submissions: reference, release, honest forms, known mistakes.
 
-Each `Trial` holds notebooks and knows what grading them must come to. `nbmark.verify` runs them.
+Each `Trial` holds notebooks and knows the result that grading them must have. `verify` runs them.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nbmark.course import Assignment
+from nbmark.course.course import Assignment
 from nbmark.errors import AssignmentError
-from nbmark.feedback import diagnosis
 from nbmark.models import Graded, Submission
 from nbmark.notebooks import Cell, read_notebook, write_notebook
+from nbmark.records.feedback import diagnosis
 
 ADDRESS = re.compile(r"0x[0-9a-f]+")
 Judge = Callable[[Graded, Callable[[Submission], Graded]], Iterable[str]]

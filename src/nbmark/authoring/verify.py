@@ -14,14 +14,14 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nbmark.checkpool import CheckPool, cores
-from nbmark.course import Assignment
+from nbmark.authoring.trials import Trial, released, trials
+from nbmark.checks.points import misfits
+from nbmark.course.course import Assignment
 from nbmark.errors import AssignmentError
 from nbmark.models import Check, CheckResult
-from nbmark.safefiles import write_atomic
-from nbmark.scoring import misfits
-from nbmark.trials import Trial, released, trials
+from nbmark.untrusted.files import write_atomic
 from nbmark.versions import comparable, versions
+from nbmark.workers.pool import CheckPool, cores
 
 
 @dataclass(frozen=True)
@@ -188,6 +188,6 @@ def _remember(assignment: Assignment, sandbox: str) -> None:
     write_atomic(assignment.record, text.encode())
 
 
-def as_json(case: Case) -> dict[str, Any]:
+def case_as_json(case: Case) -> dict[str, Any]:
     """The case as it is printed by ``nbmark verify --json``."""
     return {**asdict(case), "as_expected": case.as_expected}

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nbmark.checks import declared
+from nbmark.checks.declare import declared
+from nbmark.checks.student import Student
 from nbmark.errors import CheckFailed, InfrastructureError, NbmarkError
 from nbmark.models import Check, CheckResult
-from nbmark.replay import Replay
-from nbmark.runner import Run
-from nbmark.student import Student
+from nbmark.running.replay import Replay
+from nbmark.running.submission_run import Run
 
 
 class Grading:
@@ -108,46 +107,3 @@ def _result(check: Check, error: BaseException | None, trace: str) -> CheckResul
     if isinstance(error, AssertionError | pytest.fail.Exception):
         return CheckResult(check, "failed")
     return CheckResult(check, "raised", trace=trace[-8000:])
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("nbmark", "hidden checks")
-    group.addoption("--submission", metavar="FILE.ipynb", help="run the checks on this notebook")
-    group.addoption("--student-id", default="nobody", help="the id personal numbers are made of")
-    group.addoption(
-        "--sandbox",
-        default="bubblewrap",
-        choices=["bubblewrap", "none"],
-        help="bubblewrap, or none (development only)",
-    )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Grade the notebook given on the command line, if there is one."""
-    submission = config.getoption("--submission", default=None)
-    if submission is None:
-        return
-    from nbmark.checking import run_of_file
-
-    try:
-        student = config.getoption("--student-id")
-        targets = [Path(one) for one in config.args]
-        run, limits = run_of_file(Path(submission), targets, student, config.getoption("--sandbox"))
-    except NbmarkError as error:
-        raise pytest.UsageError(str(error)) from None
-    plugin = Grading()
-    plugin.begin(run, student, b"public", limits.answer_kib << 10)
-    config.pluginmanager.register(plugin)
-    config.pluginmanager.register(_InOrder(run))
-    config.add_cleanup(run.close)
-
-
-class _InOrder:
-    """The checks run in the order of their grade cells."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items.sort(key=lambda item: self._run.position(check_of(item).cell))

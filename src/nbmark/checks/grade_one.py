@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import os
 import sys
@@ -14,18 +13,21 @@ from pathlib import Path
 
 import pytest
 
-from nbmark import sandboxes
-from nbmark.course import Assignment, Course
-from nbmark.errors import AssignmentError, InfrastructureError, SubmissionError, UsageError
-from nbmark.identity import restore
-from nbmark.limits import Limits
-from nbmark.models import Check, CheckResult, Graded, Heard, Submission, Surroundings
-from nbmark.notebooks import Cell, NotebookUnreadable, read_notebook
-from nbmark.pytest_plugin import Grading, check_of
-from nbmark.replay import NeverAsked, Replay
-from nbmark.runner import Run
-from nbmark.sandboxes.bubblewrap import refuse_shown
-from nbmark.sandboxes.supply import Supply
+from nbmark.checks.fixtures import Grading, check_of
+from nbmark.course.course import Assignment
+from nbmark.errors import (
+    AssignmentError,
+    InfrastructureError,
+    NeverAsked,
+    NotebookUnreadable,
+    SubmissionError,
+)
+from nbmark.intake.restore import restore
+from nbmark.models import Check, CheckResult, Evidence, Graded, NotebookContext, Submission
+from nbmark.notebooks import Cell, read_notebook
+from nbmark.running.replay import Replay
+from nbmark.running.submission_run import Run
+from nbmark.sandbox.supply import SessionSource
 from nbmark.versions import versions
 
 # What pytest brings along that the checks do not need; some of it costs more than a check.
@@ -97,7 +99,7 @@ class Checks:
         """What the checks are called and worth, as pytest collected them."""
         return [check_of(item) for item in self._items]
 
-    def grade(self, submission: Submission, supply: Supply) -> Graded:
+    def grade(self, submission: Submission, supply: SessionSource) -> Graded:
         """Run the notebooks behind the wall, put the checks' questions, and give what came of it.
 
         Raises
@@ -108,7 +110,7 @@ class Checks:
         began = time.monotonic()
         assignment = self._assignment
         cells, unreadable = _cells(assignment, submission)
-        surroundings = Surroundings(submission.student, assignment.files)
+        surroundings = NotebookContext(submission.student, assignment.files)
         run = Run(cells, assignment.limits, supply.open, surroundings)
         results: list[CheckResult] = []
         try:
@@ -133,7 +135,7 @@ class Checks:
             spent_s=run.spent_s,
         )
 
-    def regrade(self, heard: Heard, seed: bytes) -> list[CheckResult]:
+    def regrade(self, evidence: Evidence, seed: bytes) -> list[CheckResult]:
         """A submission judged by today's checks, from what was asked when it ran.
 
         Raises
@@ -141,9 +143,9 @@ class Checks:
         NeverAsked
             If the checks ask something new, or the instructor's part of the notebook has changed.
         """
-        if heard.source_digest != self._assignment.source_digest():
+        if evidence.source_digest != self._assignment.source_digest():
             raise NeverAsked("the assignment's own cells or files have changed")
-        return self._results(Replay(heard), heard.student, seed)
+        return self._results(Replay(evidence), evidence.student, seed)
 
     def _results(self, run: Run | Replay, student: str, seed: bytes) -> list[CheckResult]:
         self._plugin.begin(run, student, seed, self._assignment.limits.answer_kib << 10)
@@ -153,38 +155,6 @@ class Checks:
             if self._plugin.broken:
                 raise self._plugin.broken
         return self._plugin.results
-
-
-def run_of_file(
-    path: Path, targets: Sequence[Path], student: str, sandbox: str
-) -> tuple[Run, Limits]:
-    """The run of `student`'s notebook file, for the assignment whose checks pytest was given.
-
-    Raises
-    ------
-    UsageError
-        If the file is not there or no notebook, or no target lies under ``graders/``.
-    SandboxUnavailable
-        If students' code could read the course's files.
-    """
-    assignment = _assignment_of(targets)
-    if sandbox == "bubblewrap":
-        refuse_shown(assignment.course.root, "move the course")
-    try:
-        submitted = read_notebook(path.read_bytes())
-    except (OSError, NotebookUnreadable) as error:
-        raise UsageError(
-            f"--submission {path}: {getattr(error, 'strerror', None) or error}"
-        ) from error
-    ids = {cell.grade_id for cell in submitted}
-    names = sorted(
-        assignment.notebooks,
-        key=lambda name: -len(ids & {cell.grade_id for cell in assignment.notebooks[name]}),
-    )
-    cells = {names[0]: restore(submitted, assignment.notebooks[names[0]])}
-    limits = assignment.limits
-    open_session = functools.partial(sandboxes.open_session, sandbox, limits)
-    return Run(cells, limits, open_session, Surroundings(student, assignment.files)), limits
 
 
 def _cells(
@@ -246,14 +216,3 @@ def _import_path(graders: Path) -> Iterator[None]:
         yield
     finally:
         sys.path.remove(str(graders))
-
-
-def _assignment_of(targets: Sequence[Path]) -> Assignment:
-    for target in targets:
-        parts = Path(str(target).split("::")[0]).resolve().parts
-        if "graders" in parts[:-1]:
-            index = len(parts) - 1 - parts[::-1].index("graders")
-            return Course(Path(*parts[:index])).assignment(parts[index + 1])
-    raise UsageError(
-        "--submission needs the checks to run: pytest graders/ASSIGNMENT --submission FILE"
-    )

@@ -16,16 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from nbmark.errors import SubmissionError
+from nbmark.errors import UnreadableAnswer
+from nbmark.sandbox.inside import dtypes
 
-DTYPES = frozenset("?bBhHiIlLqQefdFD")
 # The little-endian form of each: the only texts that name a dtype here.
-DTYPE_OF = {one.str: one for one in (np.dtype(char).newbyteorder("<") for char in DTYPES)}
+DTYPE_OF = {
+    one.str: one for one in (np.dtype(char).newbyteorder("<") for char in dtypes.CHARACTERS)
+}
 MAX_DEPTH = 64
-
-
-class UnreadableAnswer(SubmissionError):
-    """What came out of the student's process is not plain data."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +127,7 @@ _MALFORMED = (
 
 def _encode_array(value: np.ndarray[Any, Any] | np.generic) -> dict[str, Any]:
     array = np.asarray(value)
-    if array.dtype.char not in DTYPES:
+    if array.dtype.char not in dtypes.CHARACTERS:
         raise TypeError(f"a question takes numeric arrays only, not dtype {array.dtype}")
     array = array.astype(array.dtype.newbyteorder("<"))
     body = {"dtype": array.dtype.str, "data": base64.b64encode(array.tobytes()).decode()}

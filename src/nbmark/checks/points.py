@@ -3,27 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from nbmark.errors import InfrastructureError
-from nbmark.models import Check, CheckResult, Graded
-
-
-@dataclass(frozen=True)
-class CellScore:
-    """Points of one autograded cell.
-
-    Parameters
-    ----------
-    earned, possible
-        In points, ``0 <= earned <= possible``.
-    needs_look
-        Whether a person must look before the points are final.
-    """
-
-    earned: float
-    possible: float
-    needs_look: bool
+from nbmark.models import CellScore, Check, CheckResult, Graded
 
 
 def scores(graded: Graded, cells: Mapping[str, float]) -> dict[str, CellScore]:

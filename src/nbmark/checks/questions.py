@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from nbmark.plain import encode
+from nbmark.checks.plain_data import encode
 
 
 def name(identifier: str) -> Expr:

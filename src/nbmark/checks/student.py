@@ -7,10 +7,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from nbmark.errors import CheckFailed
-from nbmark.plain import Opaque, UnreadableAnswer, decode, parse
-from nbmark.questions import Expr, as_expr, canonical, mapped, name, probed, text_of, tree_of
-from nbmark.safetext import one_line
+from nbmark.checks.plain_data import Opaque, decode, parse
+from nbmark.checks.questions import Expr, as_expr, canonical, mapped, name, probed, text_of, tree_of
+from nbmark.errors import CheckFailed, UnreadableAnswer
+from nbmark.untrusted.text import one_line
 
 Mistakes = Iterable[tuple[Any, str]]
 WRONG_SHAPE = "{} should hold {}, but its shape is {}."

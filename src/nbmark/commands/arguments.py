@@ -1,35 +1,37 @@
-"""What the commands of ``nbmark`` set going: on which assignments, with which workers.
+"""Turn command-line options into assignments, students and workers, and run them in turn.
 
-What a job needs is imported when it is due: the program answers at once.
+Heavy modules are imported where they are used, so that the program starts fast.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nbmark.commands.one_line_errors import complain
 from nbmark.errors import AssignmentError, InfrastructureError, NbmarkError, UsageError
-from nbmark.oneline import gist
+from nbmark.untrusted.text import error_summary
 
 if TYPE_CHECKING:
-    from nbmark.checkpool import CheckPool
-    from nbmark.cluster import Cluster
-    from nbmark.course import Assignment
-    from nbmark.gradebook import Registrar
-    from nbmark.records import Row
-    from nbmark.regrading import Change
+    from nbmark.course.course import Assignment
+    from nbmark.course.folders import Folders
+    from nbmark.gradebook.gradebook import CourseGradebook
+    from nbmark.workers.api import Workers
+
+    Hire = Callable[[Assignment], Workers]
+    # An assignment and who of its students: None for everybody, empty for nobody.
+    Selection = tuple[Assignment, Sequence[str] | None]
 
 PATIENCE_S = 60.0  # without any worker
 
 
-def asked_for(root: Path, assignment: str | None, everything: bool) -> list[Assignment]:
-    """The assignments that a command is about: exactly one, or all."""
-    from nbmark.course import Course
+def assignments_of(root: Path, assignment: str | None, whole_course: bool) -> list[Assignment]:
+    """Return the assignments that a command names: one, or all of the course."""
+    from nbmark.course.course import Course
 
     course = Course(root)
-    if everything == (assignment is not None):
+    if whole_course == (assignment is not None):
         raise UsageError(
             f"name one assignment, or say --all (found: {', '.join(course.assignment_names)})"
         )
@@ -37,17 +39,78 @@ def asked_for(root: Path, assignment: str | None, everything: bool) -> list[Assi
     return [course.assignment(name) for name in names]
 
 
-def registrar_of(root: Path) -> Registrar:
-    """The gradebook and the folders that the course's configuration names."""
-    from nbmark.gradebook import Registrar, load_config
+def select(
+    assignments: Sequence[Assignment],
+    students: Sequence[str],
+    present: Callable[[str], list[str]],
+    where: str,
+) -> list[Selection]:
+    """Return for each assignment of a course the students to work on.
+
+    Parameters
+    ----------
+    students
+        The ids asked for, empty for everybody.
+    present
+        Assignment name → everybody who is there.
+    where
+        The folder that `present` looks into, for the message.
+
+    Raises
+    ------
+    UsageError
+        If one of `students` is there for no assignment.
+    """
+    there = {assignment.name: present(assignment.name) for assignment in assignments}
+    for student in students:
+        if not any(student in names for names in there.values()):
+            raise UsageError(f"no submission by student '{student}' under {where}")
+    asked = {
+        name: [student for student in students or names if student in names]
+        for name, names in there.items()
+    }
+    return [(assignment, asked[assignment.name]) for assignment in assignments]
+
+
+def run_each(
+    selection: Sequence[Selection],
+    run: Callable[[Assignment, Sequence[str] | None], bool],
+    print_results: Callable[[], None],
+) -> bool:
+    """Run a job for one assignment after the other; return whether all of them succeeded.
+
+    Among several, a broken assignment is reported and the others still run. Any other error ends
+    the loop, after the results so far have been printed.
+    """
+    succeeded = True
+    for number, (assignment, students) in enumerate(selection):
+        try:
+            succeeded = run(assignment, students) and succeeded
+        except AssignmentError as error:
+            if len(selection) == 1:
+                raise
+            complain(error)
+            succeeded = False
+        except BaseException:
+            if number:
+                print_results()
+            raise
+    return succeeded
+
+
+def course_records(root: Path) -> tuple[CourseGradebook, Folders]:
+    """Return the gradebook and the folders that the course's configuration names."""
+    from nbmark.course.folders import Folders, load_config
+    from nbmark.gradebook.gradebook import CourseGradebook
 
     try:
-        return Registrar.of_course(load_config(root.resolve()))
+        config = load_config(root.resolve())
+        return CourseGradebook.of_course(config), Folders.of_course(config)
     except NbmarkError:
         raise
-    except Exception as error:  # the configuration is a program: it may fail in any way
+    except Exception as error:  # the configuration is a program, so it may fail in any way
         raise AssignmentError(
-            f"nbgrader_config.py cannot be used: {gist(error)}; mend it in {root.resolve()}"
+            f"nbgrader_config.py cannot be used: {error_summary(error)}; fix it in {root.resolve()}"
         ) from error
 
 
@@ -59,81 +122,28 @@ def hiring(
     tls_cert: Path | None,
     tls_key: Path | None,
     patience: float | None,
-) -> Callable[[Assignment], CheckPool | Cluster]:
-    """What gives the workers for an assignment: processes of this machine, or a cluster's."""
+) -> Hire:
+    """Return the function that gives an assignment its workers: processes here, or a cluster's."""
     files = [tls_ca, tls_cert, tls_key]
     if scheduler is None:
         if any(files):
             raise UsageError("the --tls options go with --scheduler tls://HOST:PORT")
         if patience is not None:
             raise UsageError("--patience is for the workers of a --scheduler")
-        from nbmark.checkpool import CheckPool, cores
+        from nbmark.workers.pool import CheckPool, cores
 
-        return lambda material: CheckPool(material, sandbox, workers or cores())
+        return lambda assignment: CheckPool(assignment, sandbox, workers or cores())
     if workers is not None:
         raise UsageError("--workers is for this machine; with --scheduler the cluster decides")
     if any(files) and not all(files):
         raise UsageError("give all three of --tls-ca, --tls-cert and --tls-key, or none")
     try:
-        from nbmark.cluster import Cluster
-        from nbmark.cluster_connection import Connection, Tls
+        from nbmark.workers.dask.cluster import Cluster
+        from nbmark.workers.dask.connection import Connection, Tls
     except ModuleNotFoundError as error:
         raise InfrastructureError(
             f"--scheduler needs Dask ({error}); install it with: pip install 'nbmark[cluster]'"
         ) from error
     tls = Tls(*map(Path, filter(None, files))) if tls_ca else None
     connection = Connection(scheduler, tls, PATIENCE_S if patience is None else patience)
-    return lambda material: Cluster(material, sandbox, connection)
-
-
-def graded(
-    material: Assignment,
-    students: Sequence[str],
-    force: bool,
-    hire: Callable[[Assignment], CheckPool | Cluster],
-    sandbox: str,
-    everything: bool,
-) -> list[Row]:
-    """Grade one assignment; in the whole course, everybody or some may have skipped it."""
-    with contextlib.closing(hire(material)) as processes:
-        if not everything:
-            processes.prepare()  # while nbgrader is loaded
-        from nbmark import report
-        from nbmark.grading import Settings, grade
-
-        if not everything:
-            processes.start()
-        registrar = registrar_of(material.course.root)
-        present = registrar.students(material.name) if everything else students
-        if everything and not present:
-            return []
-        chosen = [one for one in students if one in present] if students else None
-        with contextlib.closing(report.Progress(material.name)) as progress:
-            return grade(material, registrar, processes, chosen, Settings(sandbox, force), progress)
-
-
-def judged(
-    material: Assignment,
-    registrar: Registrar,
-    students: Sequence[str],
-    applying: bool,
-    workers: int | None,
-    sandbox: str,
-    everything: bool,
-) -> list[Change]:
-    """Judge one assignment anew; in the whole course, everybody or some may have skipped it."""
-    from nbmark import evidence, regrading, report
-    from nbmark.checkpool import CheckPool, cores
-    from nbmark.grading import refuse_exposed
-
-    refuse_exposed(material.course, sandbox)
-    present = evidence.students(material.course, material.name) if everything else students
-    if everything and not present:
-        return []
-    chosen = [one for one in students if one in present] if students else None
-    judge = regrading.apply if applying else regrading.compare
-    with (
-        contextlib.closing(CheckPool(material, sandbox, workers or cores())) as pool,
-        contextlib.closing(report.Progress(material.name, "judge anew")) as progress,
-    ):
-        return judge(material, registrar, pool, chosen, sandbox, progress)
+    return lambda assignment: Cluster(assignment, sandbox, connection)

@@ -1,4 +1,4 @@
-"""What the commands of ``nbmark`` take, where several take the same."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
+from nbmark.sandbox import walls
+
 ASSIGNMENT = click.argument("assignment", required=False)
-ALL = click.option("--all", "everything", is_flag=True, help="Every assignment of the course.")
+ALL = click.option("--all", "whole_course", is_flag=True, help="Every assignment of the course.")
 STUDENTS = click.option(
     "--student",
     "students",
@@ -19,16 +21,23 @@ STUDENTS = click.option(
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 SANDBOX = click.option(
     "--sandbox",
-    default="bubblewrap",
+    default=walls.DEFAULT,
     show_default=True,
-    type=click.Choice(["bubblewrap", "none"]),
-    help="The wall around students' code: bubblewrap, or none (development only).",
+    type=click.Choice(list(walls.KINDS)),
+    help=walls.OPTION_HELP,
 )
 WORKERS = click.option(
     "--workers",
     type=click.IntRange(1, 512),
     metavar="N",
-    help="How many submissions run at the same time; one a processor if not given.",
+    help="How many submissions run at the same time. Default: one for each processor.",
+)
+WAIT = click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="How long to wait for another grading of the course. Default: 30.",
 )
 COURSE = click.option(
     "--course",
@@ -46,20 +55,22 @@ CLUSTER = (
         metavar="ADDRESS",
         help="Grade on the workers of this Dask cluster, tls://HOST:PORT.",
     ),
-    click.option("--tls-ca", type=FILE, help="The authority of the cluster's certificates."),
+    click.option(
+        "--tls-ca", type=FILE, help="The certificate authority that signed the cluster's."
+    ),
     click.option("--tls-cert", type=FILE, help="Our certificate."),
-    click.option("--tls-key", type=FILE, help="Its key."),
+    click.option("--tls-key", type=FILE, help="The key of our certificate."),
     click.option(
         "--patience",
         type=click.FloatRange(0),
         metavar="SECONDS",
-        help="How long the cluster may be without any worker; 60 if not given.",
+        help="How long the cluster may be without any worker. Default: 60.",
     ),
 )
 
 
 def on_a_cluster(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say which cluster, if any."""
+    """Add the options that name a cluster."""
     for option in reversed(CLUSTER):
         command = option(command)
     return command

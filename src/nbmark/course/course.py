@@ -1,4 +1,4 @@
-"""The course folder: its assignments as the instructor wrote them, and where things are kept."""
+"""The course folder: its assignments as the instructor wrote them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ import hashlib
 import math
 import os
 import secrets
-import tomllib
 from collections.abc import Iterator
-from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
-from nbmark.errors import AssignmentError, unknown
-from nbmark.imports import imported_by
+from nbmark.course.imports import imported_by
+from nbmark.course.settings import Settings, read_settings
+from nbmark.errors import AssignmentError, NotebookUnreadable, unknown
 from nbmark.limits import Limits
-from nbmark.notebooks import Cell, NotebookUnreadable, read_notebook
+from nbmark.notebooks import Cell, read_notebook
+from nbmark.untrusted.files import make_private
 
 MAX_FILES_BYTES = 32 << 20
-SETTINGS = {"limits": {one.name for one in fields(Limits)}, "fork_server": {"imports", "use"}}
 
 
 class Course:
@@ -45,12 +43,12 @@ class Course:
         )
 
     def assignment(self, name: str) -> Assignment:
-        """The assignment called `name`.
+        """Return the assignment called `name`.
 
         Raises
         ------
         UsageError
-            If there is none in ``source/``.
+            If ``source/`` has no such assignment.
         AssignmentError
             If ``graders/<name>`` is missing, or the source cannot be read.
         """
@@ -65,7 +63,7 @@ class Course:
         return Assignment(self, name)
 
     def secret(self) -> bytes:
-        """32 random bytes, made once: hidden inputs are drawn with them."""
+        """Return the 32 random bytes that hidden inputs are drawn with, made once a course."""
         path = self.state / "secret"
         make_private(self.state)
         if not path.exists():
@@ -96,30 +94,40 @@ class Assignment:
             If there is no notebook, one cannot be read, two cells share a grade id, or a grade cell
             has no points.
         """
-        found = {path.stem: _read(path) for path in sorted(self.source.glob("*.ipynb"))}
-        if not found:
+        notebooks = {path.stem: _read(path) for path in sorted(self.source.glob("*.ipynb"))}
+        if not notebooks:
             raise AssignmentError(f"no notebook under source/{self.name}")
-        ids = [cell.grade_id for cells in found.values() for cell in cells if cell.grade_id]
-        for one in sorted({one for one in ids if ids.count(one) > 1}):
-            raise AssignmentError(f"source/{self.name}: two cells have the grade id '{one}'")
-        for cell in (cell for cells in found.values() for cell in cells if cell.is_grade):
-            points = cell.nbgrader.get("points")
-            if not isinstance(points, int | float) or not 0 <= points < math.inf:
-                has = "no points" if points is None else f"points = {points!r}"
+        cells = [cell for cells in notebooks.values() for cell in cells]
+        self._refuse_shared_ids([cell.grade_id for cell in cells if cell.grade_id])
+        for cell in cells:
+            if cell.is_grade:
+                self._refuse_pointless(cell)
+        return notebooks
+
+    def _refuse_shared_ids(self, ids: list[str]) -> None:
+        for grade_id in sorted(ids):
+            if ids.count(grade_id) > 1:
                 raise AssignmentError(
-                    f"source/{self.name}: the grade cell '{cell.grade_id}' has {has}; give it a "
-                    "number, 0 or more, in JupyterLab's 'Create Assignment'"
+                    f"source/{self.name}: two cells have the grade id '{grade_id}'"
                 )
-        return found
+
+    def _refuse_pointless(self, cell: Cell) -> None:
+        points = cell.nbgrader.get("points")
+        if not isinstance(points, int | float) or not 0 <= points < math.inf:
+            has = "no points" if points is None else f"points = {points!r}"
+            raise AssignmentError(
+                f"source/{self.name}: the grade cell '{cell.grade_id}' has {has}; give it a "
+                "number, 0 or more, in JupyterLab's 'Create Assignment'"
+            )
 
     @functools.cached_property
     def files(self) -> dict[str, bytes]:
-        """Path below the assignment's folder → bytes of what is shipped beside its notebooks.
+        """Path below the assignment's folder → bytes of each file shipped beside its notebooks.
 
         Raises
         ------
         AssignmentError
-            If it is more than a sandbox takes.
+            If they are larger than a sandbox takes.
         """
         paths = [path for path in sorted(_files(self.source)) if path.suffix != ".ipynb"]
         total = sum(path.stat().st_size for path in paths)
@@ -131,11 +139,11 @@ class Assignment:
         return {str(path.relative_to(self.source)): path.read_bytes() for path in paths}
 
     def source_digest(self) -> str:
-        """SHA-256 of what a student's notebook runs that is the instructor's, not the student's."""
-        total = hashlib.sha256()
+        """Return the SHA-256 of the instructor's part of what a student's notebook runs."""
         locked = [c for cells in self.notebooks.values() for c in cells if c.is_locked]
-        parts = [part for one in locked for part in (one.grade_id.encode(), one.source.encode())]
+        parts = [part for cell in locked for part in (cell.grade_id.encode(), cell.source.encode())]
         parts += [part for name, data in self.files.items() for part in (name.encode(), data)]
+        total = hashlib.sha256()
         for part in parts:
             total.update(hashlib.sha256(part).digest())
         return total.hexdigest()
@@ -150,92 +158,54 @@ class Assignment:
             if cell.is_autograded
         }
 
-    @functools.cached_property
+    @property
     def limits(self) -> Limits:
-        """The assignment's limits: the defaults, changed by ``[limits]`` in ``assignment.toml``."""
-        changed = self._settings["limits"]
-        for name, amount in changed.items():
-            whole = isinstance(getattr(Limits, name), int)
-            fits = type(amount) is int or (type(amount) is float and not whole)
-            if not fits or not 0 < amount < math.inf:
-                wanted = "a whole number" if whole else "a number"
-                raise AssignmentError(
-                    f"graders/{self.name}/assignment.toml: {name} = {amount!r}; "
-                    f"this limit is {wanted} above 0"
-                )
-        return replace(Limits(), **changed)
+        """The limits of each submission: the defaults, changed by ``assignment.toml``."""
+        return self._settings.limits
+
+    @property
+    def uses_fork_server(self) -> bool:
+        """Whether submissions share their imports; ``assignment.toml`` may say ``use = false``."""
+        return self._settings.fork_server.use
 
     @functools.cached_property
     def imports(self) -> list[str]:
-        """What a fork server imports: what the source notebooks import, and what
-        ``imports`` under ``[fork_server]`` in ``assignment.toml`` adds."""
-        more = self._settings["fork_server"].get("imports", [])
-        if not isinstance(more, list) or not all(map(_is_module_name, more)):
-            raise AssignmentError(
-                f"graders/{self.name}/assignment.toml: imports = {more!r}; "
-                'it takes a list of names of modules, as in ["scipy.optimize"]'
-            )
+        """The modules that a fork server imports.
+
+        Those that the source notebooks import, and those that ``assignment.toml`` adds.
+        """
         cells = [cell for cells in self.notebooks.values() for cell in cells]
         sources = [cell.source for cell in cells if cell.kind == "code"]
-        beside = {
+        modules_beside = {
             name.removesuffix(".py"): data.decode("utf-8", "replace")
             for name, data in self.files.items()
             if name.endswith(".py")
         }
-        return [*imported_by(sources, beside), *more]
-
-    @property
-    def uses_fork_server(self) -> bool:
-        """Unless ``use = false`` stands under ``[fork_server]`` in ``assignment.toml``."""
-        use = self._settings["fork_server"].get("use", True)
-        if not isinstance(use, bool):
-            raise AssignmentError(
-                f"graders/{self.name}/assignment.toml: use = {use!r}; it takes true or false"
-            )
-        return use
+        return [*imported_by(sources, modules_beside), *self._settings.fork_server.imports]
 
     @functools.cached_property
-    def _settings(self) -> dict[str, dict[str, Any]]:
-        """The tables of ``assignment.toml``, empty where it lacks one."""
-        path = self.graders / "assignment.toml"
+    def _settings(self) -> Settings:
         where = f"graders/{self.name}/assignment.toml"
-        try:
-            found = tomllib.loads(path.read_bytes().decode()) if path.exists() else {}
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise AssignmentError(f"{where} is no TOML in UTF-8: {error}") from error
-        for table, settings in found.items():
-            if table not in SETTINGS:
-                raise unknown("table", table, where, SETTINGS)
-            if not isinstance(settings, dict):
-                raise AssignmentError(f"{where}: '{table}' must be a table, as in [{table}]")
-            for name in settings:
-                if name not in SETTINGS[table]:
-                    raise unknown(f"setting of [{table}]", name, where, SETTINGS[table])
-        return {table: found.get(table, {}) for table in SETTINGS}
+        return read_settings(self.graders / "assignment.toml", where)
 
     @property
     def material(self) -> list[Path]:
-        """The files that decide a grade, sorted: checks, source, release, and what lies in
-        ``graders/`` and belongs to no assignment, for all of them."""
+        """The files that decide a grade, sorted: checks, source and release.
+
+        Files in ``graders/`` that belong to no assignment count for all of them.
+        """
         top, assignments = self.course.graders, set(_folders(self.course.root / "source"))
-        shared = (one for one in _files(top) if one.relative_to(top).parts[0] not in assignments)
+        shared = (path for path in _files(top) if path.relative_to(top).parts[0] not in assignments)
         files = {*_files(self.graders), *shared, *_files(self.source), *_files(self.release)}
         return sorted(files - {self.record})
 
     def digest(self) -> str:
-        """SHA-256 of all that decides a grade."""
+        """Return the SHA-256 of all files that decide a grade."""
         total = hashlib.sha256()
         for path in self.material:
             total.update(str(path.relative_to(self.course.root)).encode() + b"\0")
             total.update(hashlib.sha256(path.read_bytes()).digest())
         return total.hexdigest()
-
-
-def make_private(folder: Path) -> Path:
-    """`folder`, made if need be, which nobody else can enter."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder.chmod(0o700)
-    return folder
 
 
 def _read(path: Path) -> list[Cell]:
@@ -246,20 +216,15 @@ def _read(path: Path) -> list[Cell]:
 
 
 def _folders(path: Path) -> list[str]:
-    return [one.name for one in path.iterdir() if one.is_dir()] if path.is_dir() else []
+    return [entry.name for entry in path.iterdir() if entry.is_dir()] if path.is_dir() else []
 
 
 def _files(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
-        hidden = any(
-            part.startswith(".") or part == "__pycache__" for part in path.relative_to(folder).parts
-        )
+        parts = path.relative_to(folder).parts
+        hidden = any(part.startswith(".") or part == "__pycache__" for part in parts)
         if path.is_file() and not hidden:
             yield path
-
-
-def _is_module_name(name: Any) -> bool:
-    return isinstance(name, str) and all(part.isidentifier() for part in name.split("."))
 
 
 def _is_folder_name(name: str) -> bool:

@@ -1,6 +1,6 @@
 """Writes the gradebook as a CSV file that a spreadsheet and a later reader can trust.
 
-Used as ``c.ExportApp.plugin_class = "nbmark.exporters.GradesCsv"``. Stock nbgrader quotes nothing
+Used as ``c.ExportApp.plugin_class = "nbmark.export.csv.GradesCsv"``. Stock nbgrader quotes nothing
 and writes 0.0 for work that nobody has graded.
 """
 
@@ -13,9 +13,9 @@ from typing import Any
 
 from nbgrader.plugins import ExportPlugin
 
-from nbmark.gradebook import Registrar
-from nbmark.safefiles import write_atomic
-from nbmark.submissions import is_student_id
+from nbmark.course.folders import Folders
+from nbmark.intake.receive import is_student_id
+from nbmark.untrusted.files import write_atomic
 
 COLUMNS = (
     "assignment",
@@ -74,7 +74,7 @@ class GradesCsv(ExportPlugin):  # type: ignore[misc]  # nbgrader has no type hin
     def _handed_in(self, assignment: str) -> set[str]:
         """Everybody with a folder under ``submitted/``; nobody where no application calls."""
         coursedir = getattr(self.parent, "coursedir", None)
-        return set(Registrar(coursedir, self.config).students(assignment)) if coursedir else set()
+        return set(Folders(coursedir).students(assignment)) if coursedir else set()
 
 
 def _scores(submission: Any, handed_in: bool) -> dict[str, Any]:

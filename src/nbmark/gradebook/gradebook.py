@@ -1,4 +1,4 @@
-"""nbgrader's gradebook and the folders of a course: the only module that opens the gradebook.
+"""nbgrader's gradebook, opened here and nowhere else.
 
 One submission's scores land in one transaction, so a grading that is killed leaves either all of
 them or none.
@@ -8,142 +8,102 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import glob
-import re
 import sqlite3
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from traitlets.config import Config
-from traitlets.config.loader import PyFileConfigLoader
 
-from nbmark.course import Assignment
+from nbmark.course.course import Assignment
+from nbmark.course.slim_nbgrader import slim
 from nbmark.errors import AssignmentError, InfrastructureError, UsageError
-from nbmark.gradebook_rows import (
+from nbmark.gradebook.rows import (
     add_missing_rows,
-    found_or_new,
+    find_or_add,
     grades_of,
     refuse_lost,
     write_again,
     write_grades,
 )
-from nbmark.models import Graded
-from nbmark.scoring import CellScore
-from nbmark.slim_nbgrader import slim
+from nbmark.models import CellScore, Graded
 
 with slim():
     from nbgrader.api import Gradebook, MissingEntry, SubmittedAssignment, SubmittedNotebook
     from nbgrader.coursedir import CourseDirectory
-    from nbgrader.utils import parse_utc
 
 DATABASE_ERRORS = (SQLAlchemyError, sqlite3.Error)
 
 
-def load_config(root: Path) -> Config:
-    """The course's ``nbgrader_config.py``.
-
-    Raises
-    ------
-    UsageError
-        If `root` is no nbgrader course.
-    """
-    if not (root / "nbgrader_config.py").exists():
-        raise UsageError(f"no nbgrader_config.py in {root}; run nbmark in the course's folder")
-    config: Config = PyFileConfigLoader("nbgrader_config.py", path=str(root)).load_config()
-    config.CourseDirectory.setdefault("root", str(root))
-    return config
-
-
-class Registrar:
-    """Where submissions lie and where their grades go.
+class CourseGradebook:
+    """The gradebook of one course.
 
     Parameters
     ----------
     coursedir
-        nbgrader's own object for the folders and the database.
+        nbgrader's own object for the course, which names the database.
     config
-        nbgrader's configuration: the plugin for late penalties is looked up in it.
+        nbgrader's configuration: it names the plugin for late penalties.
     """
 
     def __init__(self, coursedir: CourseDirectory, config: Config) -> None:
         self._coursedir = coursedir
         self._config = config
-        self._kept: Gradebook | None = None
-        self._is_counted = False
+        self._open_gradebook: Gradebook | None = None
+        self._is_analyzed = False
 
     @classmethod
-    def of_course(cls, config: Config) -> Registrar:
+    def of_course(cls, config: Config) -> CourseGradebook:
         return cls(CourseDirectory(config=config), config)
 
-    def submitted(self, student: str, assignment: str) -> Path:
-        return Path(self._path(self._coursedir.submitted_directory, student, assignment))
-
-    def autograded(self, student: str, assignment: str) -> Path:
-        return Path(self._path(self._coursedir.autograded_directory, student, assignment))
-
-    def students(self, assignment: str) -> list[str]:
-        """Everybody who has a folder for the assignment under ``submitted/``, sorted."""
-        folder = self._coursedir.submitted_directory
-        pattern = re.compile(
-            self._coursedir.format_path(
-                folder, "(?P<student>.+)", re.escape(assignment), escape=True
-            ),
-            re.DOTALL,  # a hostile name may hold a line break
-        )
-        paths = glob.glob(self._coursedir.format_path(folder, "*", glob.escape(assignment)))
-        found = [match["student"] for path in paths if (match := pattern.fullmatch(path))]
-        return sorted(one for one in found if not one.startswith("."))
-
-    def refuse_strangers(self, assignment: Assignment) -> None:
+    def refuse_unknown_assignment(self, assignment: Assignment) -> None:
         """Raise `AssignmentError` unless the gradebook knows the assignment as `source/` has it."""
         command = f"nbgrader generate_assignment {assignment.name}"
         with self._open() as gradebook:
             try:
-                found = gradebook.find_assignment(assignment.name)
+                row = gradebook.find_assignment(assignment.name)
             except MissingEntry:
                 raise AssignmentError(
                     f"the gradebook does not know '{assignment.name}'; run '{command} --force'"
                 ) from None
-            known = {
+            in_gradebook = {
                 (notebook.name, cell.name, float(cell.max_score))
-                for notebook in found.notebooks
+                for notebook in row.notebooks
                 for cell in notebook.grade_cells
             }
-        wanted = {
+        in_source = {
             (name, cell.grade_id, float(cell.nbgrader["points"]))
             for name, cells in assignment.notebooks.items()
             for cell in cells
             if cell.is_grade
         }
-        if known != wanted:
-            notebook, cell, points = sorted(known ^ wanted)[0]
-            # A single notebook may be added even where somebody has handed in.
+        if in_gradebook != in_source:
+            notebook, cell, points = sorted(in_gradebook ^ in_source)[0]
+            # nbgrader lets a single notebook be added even after somebody has submitted.
             only = f" --notebook={notebook}" if notebook in assignment.notebooks else ""
             raise AssignmentError(
                 f"the gradebook and source/{assignment.name} differ, for instance in the cell "
                 f"'{cell}' of {points:g} points; run '{command}{only} --force'"
             )
 
-    def handed_in(self, assignment: str) -> set[str]:
-        """Everybody who has a submission in the gradebook."""
+    def submitters(self, assignment: str) -> set[str]:
+        """Return everybody who has a submission in the gradebook."""
         with self._open() as gradebook:
-            found = (
+            ids = (
                 gradebook.db.query(SubmittedAssignment.student_id)
                 .join(SubmittedAssignment.assignment)
                 .filter_by(name=assignment)
             )
-            return {student for (student,) in found}
+            return {student for (student,) in ids}
 
     def due_date(self, assignment: str) -> datetime.datetime | None:
-        """When the assignment is due, in UTC without a zone; None if there is no such date."""
+        """Return when the assignment is due, in UTC without a zone; None if there is no date."""
         with self._open() as gradebook:
             try:
-                found: datetime.datetime | None = gradebook.find_assignment(assignment).duedate
+                due: datetime.datetime | None = gradebook.find_assignment(assignment).duedate
             except MissingEntry:
                 return None
-            return found
+            return due
 
     def refuse_unknown_student(self, student: str) -> None:
         """Raise `UsageError` unless the student is in the gradebook already."""
@@ -160,8 +120,8 @@ class Registrar:
         submitted_at: datetime.datetime | None,
     ) -> None:
         """Write one submission's scores, all or nothing; marks given by hand stay."""
-        with self._writing(graded.student) as gradebook:
-            submission = found_or_new(gradebook, graded)
+        with self._transaction(graded.student) as gradebook:
+            submission = find_or_add(gradebook, graded)
             add_missing_rows(gradebook, submission)
             if submitted_at is not None:
                 submission.timestamp = submitted_at
@@ -170,8 +130,9 @@ class Registrar:
                 write_grades(notebook, graded, scores)
                 notebook.late_submission_penalty = None
             if submission.total_seconds_late > 0:
+                # The database adds the scores up, and a penalty plugin reads that sum.
                 gradebook.db.flush()
-                gradebook.db.expire_all()  # the database adds the scores up
+                gradebook.db.expire_all()
                 for notebook in submission.notebooks:
                     self._penalise(submission, notebook)
 
@@ -180,10 +141,10 @@ class Registrar:
     ) -> None:
         """Write new scores of a submission that the gradebook has, all or nothing.
 
-        Late penalties stay as well, and so does the word of a person who has looked at a cell whose
-        score is what it was `before`.
+        Late penalties stay. A cell that a person has reviewed stays reviewed if its score is what
+        it was `before`.
         """
-        with self._writing(graded.student) as gradebook:
+        with self._transaction(graded.student) as gradebook:
             submission = gradebook.find_submission(graded.assignment, graded.student)
             add_missing_rows(gradebook, submission)
             refuse_lost(submission, scores)
@@ -192,10 +153,19 @@ class Registrar:
                     write_again(grade, scores[grade.name], before.get(grade.name))
 
     @contextlib.contextmanager
-    def _writing(self, student: str) -> Iterator[Gradebook]:
-        """One transaction for a student's scores."""
+    def kept_open(self) -> Iterator[None]:
+        """Use one connection for the whole block; no lock is held between two operations."""
+        with self._connection() as gradebook:
+            self._open_gradebook = gradebook
+            try:
+                yield
+            finally:
+                self._open_gradebook = None
+
+    @contextlib.contextmanager
+    def _transaction(self, student: str) -> Iterator[Gradebook]:
         with self._open() as gradebook:
-            self._count(gradebook)
+            self._analyze(gradebook)
             try:
                 yield gradebook
                 gradebook.db.commit()
@@ -205,23 +175,23 @@ class Registrar:
                     f"the gradebook refused the scores of '{student}': {_first_line(error)}"
                 ) from error
 
-    def _count(self, gradebook: Gradebook) -> None:
-        """Tell SQLite once how large nbgrader's tables are, whose indexes begin with the cell.
+    def _analyze(self, gradebook: Gradebook) -> None:
+        """Let SQLite measure nbgrader's tables once, so that it picks the right index.
 
-        Then it looks up a notebook's rows by cell and notebook; else it reads everybody's, which
-        with ten thousand submissions takes 20 ms instead of 3.
+        nbgrader's indexes begin with the cell. Without statistics SQLite reads everybody's rows of
+        a cell, which takes 20 ms instead of 3 with ten thousand submissions.
         """
-        if self._is_counted or gradebook.engine.dialect.name != "sqlite":
+        if self._is_analyzed or gradebook.engine.dialect.name != "sqlite":
             return
-        self._is_counted = True
-        with contextlib.suppress(*DATABASE_ERRORS):  # locked or broken: who writes is told so
+        self._is_analyzed = True
+        with contextlib.suppress(*DATABASE_ERRORS):  # if it is broken, the next write reports it
             gradebook.db.execute(text("ANALYZE"))
             gradebook.db.commit()
         gradebook.db.rollback()
 
     def _penalise(self, submission: SubmittedAssignment, notebook: SubmittedNotebook) -> None:
-        """As nbgrader's own preprocessor, with the late penalty plugin that is configured."""
-        from nbgrader.preprocessors import AssignLatePenalties  # which loads nbconvert
+        """Apply the configured late penalty plugin, as nbgrader's own preprocessor does."""
+        from nbgrader.preprocessors import AssignLatePenalties  # loads nbconvert, which takes 0.5 s
 
         assigner = AssignLatePenalties(config=self._config)
         assigner.init_plugin()
@@ -232,40 +202,28 @@ class Registrar:
             notebook.late_submission_penalty = assigner._check_late_penalty(notebook, penalty)
 
     @contextlib.contextmanager
-    def kept_open(self) -> Iterator[None]:
-        """One connection for all that is done in the block, between whose steps nothing is held."""
-        with self._opened() as gradebook:
-            self._kept = gradebook
-            try:
-                yield
-            finally:
-                self._kept = None
-
-    @contextlib.contextmanager
     def _open(self) -> Iterator[Gradebook]:
-        """nbgrader's gradebook; a file that is locked or broken is our own trouble."""
-        if self._kept is None:
-            with self._opened() as gradebook:
+        """Give the connection that is kept open, or a new one for the block."""
+        if self._open_gradebook is None:
+            with self._connection() as gradebook:
                 yield gradebook
             return
         try:
-            yield self._kept
+            yield self._open_gradebook
         except DATABASE_ERRORS as error:
             raise _unusable(error) from error
         finally:
-            self._kept.db.rollback()  # gives back every lock; what is written was committed
-            self._kept.db.expunge_all()
+            # Gives back every lock: whatever should stay has been committed.
+            self._open_gradebook.db.rollback()
+            self._open_gradebook.db.expunge_all()
 
     @contextlib.contextmanager
-    def _opened(self) -> Iterator[Gradebook]:
+    def _connection(self) -> Iterator[Gradebook]:
         try:
             with Gradebook(self._coursedir.db_url, self._coursedir.course_id) as gradebook:
                 yield gradebook
         except DATABASE_ERRORS as error:
             raise _unusable(error) from error
-
-    def _path(self, step: str, student: str, assignment: str) -> str:
-        return str(self._coursedir.format_path(step, student, assignment))
 
 
 def _unusable(error: Exception) -> InfrastructureError:
@@ -273,14 +231,5 @@ def _unusable(error: Exception) -> InfrastructureError:
 
 
 def _first_line(error: Exception) -> str:
-    """What went wrong, without the statements and links that SQLAlchemy adds."""
+    """Return the error without the statements and links that SQLAlchemy adds."""
     return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def parse_timestamp(text: str) -> datetime.datetime | None:
-    """The instant in a ``timestamp.txt``, in UTC without a zone as nbgrader keeps it, or None."""
-    try:
-        found: datetime.datetime = parse_utc(text.strip())
-    except (ValueError, OverflowError, TypeError):
-        return None
-    return found

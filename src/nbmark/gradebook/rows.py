@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from nbmark.course.slim_nbgrader import slim
 from nbmark.errors import InfrastructureError
-from nbmark.models import Graded
-from nbmark.scoring import CellScore
-from nbmark.slim_nbgrader import slim
+from nbmark.models import CellScore, Graded
 
 with slim():
     from nbgrader.api import (
@@ -26,7 +25,7 @@ with slim():
 NO_RESPONSE = "No response."
 
 
-def found_or_new(gradebook: Gradebook, graded: Graded) -> SubmittedAssignment:
+def find_or_add(gradebook: Gradebook, graded: Graded) -> SubmittedAssignment:
     """The submission's row; a new one is added, and its student too if need be.
 
     nbgrader's own `add_submission` commits at once, and a kill after it would export zeros.

@@ -1,6 +1,6 @@
 """Collects submissions from the exchange without trusting anything that a student put there.
 
-Used as ``c.ExchangeFactory.collect = "nbmark.collect.SafeCollect"``. Stock nbgrader follows
+Used as ``c.ExchangeFactory.collect = "nbmark.intake.collect.SafeCollect"``. Stock nbgrader follows
 symbolic links as the instructor and takes over what was submitted in another student's name.
 """
 
@@ -18,17 +18,17 @@ from nbgrader.exchange.default.collect import ExchangeCollect
 from nbgrader.utils import ignore_patterns, parse_utc
 from traitlets import Integer
 
-from nbmark.gradebook import Registrar
-from nbmark.safefiles import (
+from nbmark.errors import UnsafeFile
+from nbmark.gradebook.gradebook import CourseGradebook
+from nbmark.intake.receive import is_student_id
+from nbmark.untrusted.files import (
     Caps,
-    UnsafeFile,
+    printable_name,
     read_regular,
     replaced_folder,
-    shown,
     walk_regular,
     write_atomic,
 )
-from nbmark.submissions import is_student_id
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ class SafeCollect(ExchangeCollect):  # type: ignore[misc]  # nbgrader has no typ
         newest_first = sorted(entries, key=lambda entry: entry.timestamp, reverse=True)
         duedate = None
         if self.before_duedate:
-            registrar = Registrar(self.coursedir, self.config)
-            duedate = registrar.due_date(self.coursedir.assignment_id)
+            gradebook = CourseGradebook(self.coursedir, self.config)
+            duedate = gradebook.due_date(self.coursedir.assignment_id)
         in_time = [one for one in newest_first if duedate is None or one.timestamp <= duedate]
         return (in_time or newest_first)[0]
 
@@ -166,7 +166,7 @@ class SafeCollect(ExchangeCollect):  # type: ignore[misc]  # nbgrader has no typ
         self._report(name, reason)
 
     def _report(self, name: str, reason: str) -> None:
-        self.log.warning("Not collected from the exchange: %s: %s", shown(name), reason)
+        self.log.warning("Not collected from the exchange: %s: %s", printable_name(name), reason)
 
 
 def _user_id(student: str) -> int | None:

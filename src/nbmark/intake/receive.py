@@ -1,4 +1,4 @@
-"""Reads what a student handed in from ``submitted/``, without trusting a byte or a link of it."""
+"""Read what a student submitted from ``submitted/``, without trusting a byte or a link of it."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ import hashlib
 import hmac
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nbmark.course import Assignment
-from nbmark.errors import InfrastructureError
+from nbmark.course.course import Assignment
+from nbmark.course.folders import Folders, parse_timestamp
+from nbmark.errors import InfrastructureError, UnsafeFile
 from nbmark.models import Submission
-from nbmark.safefiles import Caps, UnsafeFile, read_regular, shown, walk_regular
+from nbmark.untrusted.files import Caps, printable_name, read_regular, walk_regular
 
 MAX_NOTEBOOK_BYTES = 50_000_000
 MAX_NOTE_BYTES = 1000
 ABSENT = "The submission has no notebook called {}.ipynb. Was it renamed?{}"
 REFUSED = (
-    "The file of this notebook was not opened: {}. "
-    "Clear large outputs, and hand in the file itself."
+    "The file of this notebook was not opened: {}. Clear large outputs, and submit the file itself."
 )
-GONE = "the submission is gone: there is no {} any more; collect it again"
+GONE = "the submission is gone: {} does not exist any more; collect it again"
 CHANGED = "the submission in {} changed while it was read; run this again when nobody collects"
-UNREAD = "the submission in {} cannot be read ({}); mend that and run this again"
+UNREAD = "the submission in {} cannot be read ({}); fix that and run this again"
 STUDENT_ID = re.compile(r"[A-Za-z0-9_@][A-Za-z0-9_.@+-]{0,127}")
 
 
@@ -47,20 +46,31 @@ class Received:
     notes: dict[str, bytes]
 
 
-def receive(
-    assignment: Assignment,
-    student: str,
-    folder: Path,
-    secret: bytes,
-    parse_timestamp: Callable[[str], datetime.datetime | None],
-) -> Received:
-    """The submission that lies in `folder`; what is no plain file of bearable size is not read.
+class Inbox:
+    """The submissions of one assignment, each read only when it is its turn.
+
+    So memory never holds more submissions than are under way.
+    """
+
+    def __init__(self, assignment: Assignment, folders: Folders) -> None:
+        self._assignment = assignment
+        self._folders = folders
+        self._secret = assignment.course.secret()
+
+    def receive(self, student: str) -> Received:
+        """Return the student's submission; see `receive`."""
+        folder = self._folders.submitted(student, self._assignment.name)
+        return receive(self._assignment, student, folder, self._secret)
+
+
+def receive(assignment: Assignment, student: str, folder: Path, secret: bytes) -> Received:
+    """Return the submission in `folder`; a link or an overlong file in it is not read.
 
     Raises
     ------
     InfrastructureError
-        If it is not there any more, changes meanwhile, or the machine cannot read it: that is not
-        the student's doing.
+        If the submission has disappeared, changes meanwhile, or the machine cannot read it: that is
+        not the student's fault.
     """
     try:
         state = _state(folder)
@@ -80,52 +90,51 @@ def receive(
 
 
 def seed_of(secret: bytes, assignment: str, digest: str) -> bytes:
-    """What decides the hidden inputs of a submission."""
+    """Return the seed that decides the hidden inputs of a submission."""
     return hmac.digest(secret, f"{assignment}\0{digest}".encode(), "sha256")
 
 
 def is_student_id(name: str) -> bool:
-    """Whether a folder's name can be a student's id: no separators, spaces or look-alikes."""
+    """Return whether a folder's name can be a student's id: no separators, spaces, look-alikes."""
     return STUDENT_ID.fullmatch(name) is not None
 
 
 def _state(folder: Path) -> tuple[int, int, int]:
-    """Which folder it is, and when a file of it came or went."""
+    """Return what changes when another folder takes its place, or a file in it comes or goes."""
     try:
-        found = os.lstat(folder)
+        status = os.lstat(folder)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InfrastructureError(GONE.format(folder)) from error
-    return found.st_dev, found.st_ino, found.st_mtime_ns
+    return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
 def _notebooks(
     assignment: Assignment, folder: Path
 ) -> tuple[dict[str, bytes | None], dict[str, str]]:
-    """The notebooks by name, None for one that was not read; and why it was not."""
+    """Return the notebooks by name, None for one that was not read, and why it was not."""
     notebooks: dict[str, bytes | None] = {}
     refused: dict[str, str] = {}
     for name in assignment.notebooks:
         try:
             notebooks[name] = read_regular(folder, f"{name}.ipynb", max_bytes=MAX_NOTEBOOK_BYTES)
         except FileNotFoundError:
-            notebooks[name], refused[name] = None, ABSENT.format(name, _others(folder))
+            notebooks[name], refused[name] = None, ABSENT.format(name, _other_notebooks(folder))
         except UnsafeFile as error:
             notebooks[name], refused[name] = None, REFUSED.format(error)
     return notebooks, refused
 
 
-def _others(folder: Path) -> str:
-    """The other notebooks that lie there, as a hint."""
+def _other_notebooks(folder: Path) -> str:
+    """Return a hint that names the notebooks under other names."""
     try:
-        found, _ = walk_regular(folder, Caps())
+        files, _ = walk_regular(folder, Caps())
     except (UnsafeFile, OSError):
         return ""
-    names = [shown(one.name) for one in found if one.name.endswith(".ipynb")]
+    names = [printable_name(file.name) for file in files if file.name.endswith(".ipynb")]
     return f" (found: {', '.join(names[:5])})" if names else ""
 
 
 def _notes(folder: Path) -> dict[str, bytes]:
-    """The small files that can be had."""
     notes = {}
     for name in ("timestamp.txt", "submission_secret.txt"):
         with contextlib.suppress(FileNotFoundError, UnsafeFile):

@@ -1,23 +1,27 @@
-"""What was asked and answered, kept where no student can write.
+"""Evidence: the questions and answers of each graded submission, kept where no student can write.
 
 ``evidence/<assignment>/<student>/<sha256>.json`` holds one graded submission; earlier attempts
-stay. ``graded.json`` beside it is the mark of completion: it is written last, so a grading that
-was killed is taken up again. What cannot be read, or is of another schema, counts as not there.
+stay. ``graded.json`` beside it is the mark of completion. It is written last, so a grading that was
+killed has none and is done again.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
-from nbmark.course import Course, make_private
-from nbmark.models import SCHEMA, Graded
-from nbmark.safefiles import write_atomic
+import msgspec
+
+from nbmark.course.course import Course
+from nbmark.errors import EvidenceUnusable
+from nbmark.models import SCHEMA, Graded, Model
+from nbmark.untrusted.files import make_private, write_atomic
+
+INCOMPLETE = "has no complete grading; run 'nbmark grade {} --student {}'"
+UNUSABLE = "its evidence, {}, {}; run 'nbmark grade {} --student {}'"
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(Model, frozen=True):
     """The mark of completion: which submission was graded, with which checks, in what time."""
 
     digest: str
@@ -27,56 +31,83 @@ class Mark:
 
 
 def store(course: Course, graded: Graded) -> Path:
-    """Write the evidence of one submission; the path of the file."""
+    """Write the evidence of one submission and return the path of the file."""
     path = _folder(course, graded.assignment, graded.student) / f"{graded.digest}.json"
-    _write(path, graded.to_json())
+    _write(path, {**msgspec.to_builtins(graded), "schema": SCHEMA})
     return path
 
 
 def mark_complete(course: Course, graded: Graded, checks_digest: str) -> None:
     """Note that files and gradebook hold this grading in full."""
+    mark = Mark(graded.digest, checks_digest, graded.sandbox, graded.seconds)
     folder = _folder(course, graded.assignment, graded.student)
-    _write(
-        folder / "graded.json",
-        vars(Mark(graded.digest, checks_digest, graded.sandbox, graded.seconds)),
-    )
+    _write(folder / "graded.json", msgspec.to_builtins(mark))
 
 
 def unmark(course: Course, assignment: str, student: str) -> None:
-    """Take the mark away: from here until the next mark the grading is incomplete."""
+    """Remove the mark: the grading is incomplete until the next one is written."""
     (course.evidence / assignment / student / "graded.json").unlink(missing_ok=True)
 
 
 def completed(course: Course, assignment: str, student: str) -> Mark | None:
-    """The mark of a student's last complete grading, None if there is none."""
+    """Return the mark of a student's last complete grading, or None.
+
+    A mark that cannot be read counts as none, because grading again repairs it.
+    """
+    path = course.evidence / assignment / student / "graded.json"
     try:
-        return Mark(
-            **json.loads((course.evidence / assignment / student / "graded.json").read_text())
-        )
-    except (OSError, ValueError, TypeError):
+        return msgspec.convert(json.loads(path.read_bytes()), Mark)
+    except (OSError, ValueError, RecursionError):  # msgspec.ValidationError is a ValueError
         return None
 
 
-def load(course: Course, assignment: str, student: str) -> Graded | None:
-    """The last complete grading of a student, None if there is none that can be read."""
+def load(course: Course, assignment: str, student: str) -> Graded:
+    """Return the last complete grading of a student.
+
+    Raises
+    ------
+    EvidenceUnusable
+        If there is none, or its file is missing, damaged, of another version or of another
+        submission; the message says which, and what to run.
+    """
     mark = completed(course, assignment, student)
     if mark is None:
-        return None
+        raise EvidenceUnusable(INCOMPLETE.format(assignment, student))
     path = course.evidence / assignment / student / f"{mark.digest}.json"
     try:
-        value = json.loads(path.read_bytes())
-        if value["schema"] != SCHEMA:
-            return None
-        found = Graded.from_json(value)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    whose = (found.assignment, found.student, found.digest)
-    return found if whose == (assignment, student, mark.digest) else None
+        graded = _read(path)
+        if (graded.assignment, graded.student, graded.digest) != (assignment, student, mark.digest):
+            raise ValueError("it belongs to another submission")
+    except FileNotFoundError:
+        reason = "is missing"
+    except (OSError, ValueError, RecursionError) as error:
+        reason = f"is damaged ({error})"
+    except _OtherVersion as error:
+        reason = f"is of version {error}, and this nbmark reads version {SCHEMA}"
+    else:
+        return graded
+    where = path.relative_to(course.root)
+    raise EvidenceUnusable(UNUSABLE.format(where, reason, assignment, student))
 
 
 def students(course: Course, assignment: str) -> list[str]:
-    """Everybody of whom there is evidence, whether or not the grading is complete; sorted."""
+    """Return everybody who has evidence, whether or not the grading is complete; sorted."""
     return sorted({path.parent.name for path in (course.evidence / assignment).glob("*/*.json")})
+
+
+class _OtherVersion(Exception):
+    """The evidence has another schema number."""
+
+
+def _read(path: Path) -> Graded:
+    # json rather than msgspec.json, because a student's text may hold lone surrogates.
+    fields = json.loads(path.read_bytes())
+    if not isinstance(fields, dict) or "schema" not in fields:
+        raise ValueError("it has no schema number")
+    schema = fields.pop("schema")
+    if schema != SCHEMA:
+        raise _OtherVersion(schema)
+    return msgspec.convert(fields, Graded)
 
 
 def _folder(course: Course, assignment: str, student: str) -> Path:

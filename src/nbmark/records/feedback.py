@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from nbmark.models import CheckResult, Graded, RunCell
+from nbmark.checks.points import earned_by
+from nbmark.models import CheckResult, Graded, GradedCell
 from nbmark.notebooks import Cell, write_notebook
-from nbmark.scoring import earned_by
 
 RAISED = "This answer could not be judged automatically. A person will look at it."
 PLAIN_FAILURE = "Your answer does not pass this check yet."
@@ -68,7 +68,7 @@ def diagnosis(result: CheckResult) -> str:
     return RAISED if result.outcome == "raised" else result.says or PLAIN_FAILURE
 
 
-def gist(graded: Graded) -> str:
+def summary(graded: Graded) -> str:
     """The first thing a reader of a table wants to know about a submission."""
     if graded.unreadable:
         return next(iter(graded.unreadable.values()))
@@ -87,7 +87,7 @@ def _possible(results: Sequence[CheckResult]) -> float:
     return round(sum(one.check.points for one in results), 9)
 
 
-def _notes(cell: RunCell) -> list[dict[str, Any]]:
+def _notes(cell: GradedCell) -> list[dict[str, Any]]:
     notes = [cell.note] if cell.note else []
     if cell.restored:
         notes.append("This cell was missing from your submission and was put back for grading.")
@@ -101,10 +101,10 @@ def _display(text: str, html: str) -> dict[str, Any]:
     return {"output_type": "display_data", "metadata": {}, "data": data}
 
 
-def _explanation(why: str) -> RunCell:
+def _explanation(why: str) -> GradedCell:
     text = (
         f"**This notebook could not be graded.** {why}\n\n"
         "It earned no automatic points so far, and a person will look at it. Please submit again, "
         "or ask your instructor. The cells below are the tasks of the assignment."
     )
-    return RunCell("markdown", text, {}, {})
+    return GradedCell("markdown", text, {}, {})

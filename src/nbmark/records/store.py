@@ -1,108 +1,84 @@
-"""What is on record of an assignment's submissions, and how a grading gets there.
+"""The records of an assignment's submissions, and the order in which they are written.
 
-A grading: evidence, files, gradebook, mark of completion, in this order; a kill between any two of
+A grading: evidence, files, gradebook, mark of completion, in this order. A kill between any two of
 them leaves the submission due, and writing again gives the same.
 
-A new judgement of what is graded: gradebook, files, evidence, mark. The old mark and the old
-evidence stay until the new points are in the gradebook, so that judging again after a kill finds
-the same student with the same difference.
+A new judgement of graded work: gradebook, files, evidence, mark. The old mark and the old evidence
+stay until the new points are in the gradebook, so that judging again after a kill finds the same
+student with the same difference.
 """
 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
 
-from nbmark import evidence
-from nbmark.course import Assignment
-from nbmark.errors import InfrastructureError
-from nbmark.evidence import Mark
-from nbmark.feedback import autograded_notebook, gist
-from nbmark.gradebook import Registrar
+from nbmark.checks.points import scores
+from nbmark.course.course import Assignment
+from nbmark.course.folders import Folders
+from nbmark.errors import EvidenceUnusable, InfrastructureError
+from nbmark.gradebook.gradebook import CourseGradebook
+from nbmark.intake.receive import Received
 from nbmark.models import Graded
-from nbmark.safefiles import replaced_folder, write_atomic, write_synced
-from nbmark.scoring import CellScore, scores
-from nbmark.submissions import Received
+from nbmark.records import evidence
+from nbmark.records.evidence import Mark
+from nbmark.records.feedback import autograded_notebook, summary
+from nbmark.records.row import Row
+from nbmark.untrusted.files import replaced_folder, write_atomic, write_synced
 
-NO_EVIDENCE = (
-    "its evidence in evidence/{0}/{1} is missing, damaged or of another version; "
-    "run 'nbmark grade {0} --student {1}'"
-)
-EARLIER_CHECKS = "graded with earlier checks; 'nbmark regrade' judges anew"
-
-
-@dataclass(frozen=True)
-class Row:
-    """What became of one student's submission.
-
-    Parameters
-    ----------
-    outcome
-        ``graded``, ``up to date`` or ``not graded``.
-    scores
-        Grade id → points, empty if there are none.
-    says
-        The first thing to know about it, for a table.
-    trouble
-        Why it was not graded.
-    """
-
-    student: str
-    outcome: str
-    scores: dict[str, CellScore] = field(default_factory=dict)
-    says: str = ""
-    trouble: str = ""
-
-    @property
-    def earned(self) -> float:
-        return round(sum(one.earned for one in self.scores.values()), 9)
+EARLIER_CHECKS = "graded with earlier checks; 'nbmark regrade' judges again"
 
 
 class Records:
     """The records of one assignment, as today's checks see them."""
 
-    def __init__(self, assignment: Assignment, registrar: Registrar) -> None:
+    def __init__(
+        self, assignment: Assignment, gradebook: CourseGradebook, folders: Folders
+    ) -> None:
         self.checks_digest = assignment.digest()
         self._assignment = assignment
         self._course = assignment.course
-        self._registrar = registrar
+        self._gradebook = gradebook
+        self._folders = folders
         self._cells = assignment.autograded_cells
-        self._in_gradebook = registrar.handed_in(assignment.name)
+        self._in_gradebook = gradebook.submitters(assignment.name)
         load = functools.partial(evidence.load, assignment.course, assignment.name)
-        self._evidence = functools.lru_cache(maxsize=1)(load)  # `row` comes right after `is_due`
+        # `row` comes right after `is_due` for the same student, so one entry saves half the reads.
+        self._evidence = functools.lru_cache(maxsize=1)(load)
 
     def mark(self, student: str) -> Mark | None:
-        """The mark of the student's last complete grading."""
+        """Return the mark of the student's last complete grading, or None."""
         return evidence.completed(self._course, self._assignment.name, student)
 
     def is_due(self, received: Received) -> bool:
-        """Whether this very submission has no complete grading in evidence, files and gradebook."""
+        """Return whether evidence, files or gradebook lack a grading of this very submission."""
         student, name = received.submission.student, self._assignment.name
         mark = self.mark(student)
-        folder = self._registrar.autograded(student, name)
+        folder = self._folders.autograded(student, name)
         return (
             mark is None
             or mark.digest != received.submission.digest
-            or not all((folder / f"{one}.ipynb").is_file() for one in self._assignment.notebooks)
+            or not all((folder / f"{nb}.ipynb").is_file() for nb in self._assignment.notebooks)
             or student not in self._in_gradebook
-            or self._evidence(student) is None
+            or not self._has_evidence(student)
         )
 
     def row(self, student: str) -> Row:
-        """What is on record; of a grading with other checks than today's it says just that."""
-        name, mark, graded = self._assignment.name, self.mark(student), self._evidence(student)
-        if graded is None or mark is None:
-            return Row(student, "not graded", trouble=NO_EVIDENCE.format(name, student))
-        if mark.checks_digest != self.checks_digest:
+        """Return the recorded grading; one with other checks than today's has no points."""
+        name, mark = self._assignment.name, self.mark(student)
+        try:
+            graded = self._evidence(student)
+        except EvidenceUnusable as error:
+            return Row(student, "not graded", trouble=str(error))
+        if mark is None or mark.checks_digest != self.checks_digest:
             return Row(student, "up to date", trouble=EARLIER_CHECKS)
         try:
-            return Row(student, "up to date", scores(graded, self._cells), gist(graded))
+            return Row(student, "up to date", scores(graded, self._cells), summary(graded))
         except InfrastructureError as error:
-            again = f"run 'nbmark grade {name} --student {student} --force'"
-            return Row(student, "not graded", trouble=f"{error}; {again}")
+            command = f"run 'nbmark grade {name} --student {student} --force'"
+            return Row(student, "not graded", trouble=f"{error}; {command}")
 
     def write(self, graded: Graded, received: Received) -> Row:
-        """Put a grading on record.
+        """Record a grading.
 
         Raises
         ------
@@ -110,20 +86,21 @@ class Records:
             If a cell has no result, or the gradebook refuses; the submission stays due.
         """
         points = scores(graded, self._cells)
+        # Without the old mark a kill from here on leaves the submission due.
         evidence.unmark(self._course, graded.assignment, graded.student)
         self._store(graded)
-        folder = self._registrar.autograded(graded.student, graded.assignment)
+        folder = self._folders.autograded(graded.student, graded.assignment)
         with replaced_folder(folder) as fresh:
             for name, data in {**_notebooks(graded), **received.notes}.items():
                 write_synced(fresh / name, data)
-        self._registrar.record(graded, points, received.submitted_at)
+        self._gradebook.record(graded, points, received.submitted_at)
         self._complete(graded)
-        return Row(graded.student, "graded", points, gist(graded))
+        return Row(graded.student, "graded", points, summary(graded))
 
     def rewrite(self, old: Graded, new: Graded) -> None:
-        """Put a `new` judgement in the place of the `old` one, which is on record.
+        """Replace the recorded grading `old` by a `new` judgement of the same answers.
 
-        Marks given by hand, comments, late penalties and the time of handing in stay.
+        Marks given by hand, comments, late penalties and the time of submission stay.
 
         Raises
         ------
@@ -131,14 +108,23 @@ class Records:
             If a cell has no result, or the gradebook refuses; judging again gives the same.
         """
         points = scores(new, self._cells)
-        known = {name: worth for name, worth in self._cells.items() if old.results_at(name)}
-        self._registrar.record_again(new, points, scores(old, known))
-        folder = self._registrar.autograded(new.student, new.assignment)
+        judged_before = {
+            cell: possible for cell, possible in self._cells.items() if old.results_at(cell)
+        }
+        self._gradebook.record_again(new, points, scores(old, judged_before))
+        folder = self._folders.autograded(new.student, new.assignment)
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in _notebooks(new).items():
             write_atomic(folder / name, data)
         self._store(new)
         self._complete(new)
+
+    def _has_evidence(self, student: str) -> bool:
+        try:
+            self._evidence(student)
+        except EvidenceUnusable:
+            return False
+        return True
 
     def _store(self, graded: Graded) -> None:
         self._evidence.cache_clear()

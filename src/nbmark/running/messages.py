@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from nbmark.limits import Limits
 from nbmark.notebooks import Cell
-from nbmark.sandboxes.session import CellRun
+from nbmark.sandbox.session import CellRun
 
 HEADING = re.compile(r"^#{1,4}\s+(?:task\s+)?(\d+)\b", re.I | re.M)
 ENDED = {

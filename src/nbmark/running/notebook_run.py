@@ -10,14 +10,14 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from nbmark import troubles
-from nbmark.budget import Budget
 from nbmark.errors import CheckFailed
 from nbmark.limits import Limits
-from nbmark.models import RunCell, Surroundings
+from nbmark.models import GradedCell, NotebookContext
 from nbmark.notebooks import Cell
-from nbmark.outputs import clean
-from nbmark.sandboxes.session import CellRun, Session
+from nbmark.running import messages
+from nbmark.running.budget import Budget
+from nbmark.sandbox.session import CellRun, Session
+from nbmark.untrusted.outputs import clean
 
 OpenSession = Callable[[], Session]
 
@@ -37,7 +37,7 @@ class NotebookRun:
         limits: Limits,
         budget: Budget,
         open_session: OpenSession,
-        surroundings: Surroundings,
+        surroundings: NotebookContext,
         spent_s: dict[str, float],
     ) -> None:
         self.cells = list(cells)
@@ -68,9 +68,9 @@ class NotebookRun:
         if target in self._left_out or run.status == "not run":
             raise CheckFailed(self._notes[target])
         if run.status == "timeout":
-            raise CheckFailed(troubles.too_long(self._place(target), self._limits))
+            raise CheckFailed(messages.too_long(self._place(target), self._limits))
         if run.status == "error":
-            said = f"The visible test of this task failed: {troubles.said(run)}"
+            said = f"The visible test of this task failed: {messages.said(run)}"
             raise CheckFailed(self._trouble_of_task(target) or said)
 
     def ask(self, question: str) -> str:
@@ -102,7 +102,7 @@ class NotebookRun:
             if index in self._notes:
                 return self._notes[index]
             if run.status == "error":
-                return f"{self._place(index)} ended in an error: {troubles.said(run)}"
+                return f"{self._place(index)} ended in an error: {messages.said(run)}"
         return ""
 
     def _trouble_of_task(self, target: int) -> str:
@@ -117,7 +117,7 @@ class NotebookRun:
         self._run_until(len(self.cells) - 1)
         self.close()
 
-    def finish(self) -> list[RunCell]:
+    def finish(self) -> list[GradedCell]:
         """Run what is left; every cell with what it showed."""
         self.end()
         return [self._written(index, cell) for index, cell in enumerate(self.cells)]
@@ -131,7 +131,7 @@ class NotebookRun:
 
     def _run_until(self, target: int) -> None:
         if self.cells and self._next == 0 and not self._begin_session():
-            self._lost = troubles.nothing_left(self._limits)
+            self._lost = messages.nothing_left(self._limits)
         while self._next <= target:
             cell, index = self.cells[self._next], self._next
             if cell.kind == "code":
@@ -142,8 +142,8 @@ class NotebookRun:
                 elif self._has_ended():
                     self._leave_out(index)
                 elif run.status == "timeout":
-                    self._notes[index] = troubles.too_long(self._place(index), self._limits)
-                elif hit := troubles.refused(self._place(index), run, self._limits):
+                    self._notes[index] = messages.too_long(self._place(index), self._limits)
+                elif hit := messages.refused(self._place(index), run, self._limits):
                     self._notes[index] = hit
             self._next += 1
 
@@ -180,14 +180,14 @@ class NotebookRun:
         self.close()
         self._fresh_processes += 1
         if self._fresh_processes > MAX_FRESH_PROCESSES or not self._begin_session():
-            self._lost = troubles.ended(where, reason, self._limits, went_on=False)
+            self._lost = messages.ended(where, reason, self._limits, went_on=False)
             return self._lost
         for index in sorted(self._runs.keys() - self._left_out):
             if index < before and not self._lost:
                 self._run_cell(index, 0)  # it has shown already what it shows
                 if self._has_ended():  # this time
                     self._leave_out(index)
-        return troubles.ended(where, reason, self._limits, went_on=not self._lost)
+        return messages.ended(where, reason, self._limits, went_on=not self._lost)
 
     @contextlib.contextmanager
     def _clocked(self, what: str) -> Iterator[None]:
@@ -198,11 +198,11 @@ class NotebookRun:
             self._spent_s[what] += time.monotonic() - began
 
     def _place(self, index: int) -> str:
-        return troubles.place(self.cells, index)
+        return messages.place(self.cells, index)
 
-    def _written(self, index: int, cell: Cell) -> RunCell:
+    def _written(self, index: int, cell: Cell) -> GradedCell:
         run = self._runs.get(index)
-        return RunCell(
+        return GradedCell(
             kind=cell.kind,
             source=cell.source,
             nbgrader=dict(cell.nbgrader),

@@ -5,25 +5,21 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 
-from nbmark.errors import CheckFailed, InfrastructureError
-from nbmark.models import Heard, Reached
+from nbmark.errors import CheckFailed, NeverAsked
+from nbmark.models import CellState, Evidence
 
 # Whoever reads a variable again in the same state sees the same.
 READS = ("name", "const", "item")
 
 
-class NeverAsked(InfrastructureError):
-    """A check asks what no check asked when the notebook ran: it has to run again."""
-
-
 class Replay:
     """Stands in for a `runner.Run`; an answer is found by its question, grade cell and ordinal."""
 
-    def __init__(self, heard: Heard) -> None:
-        self._reached = heard.reached
-        self._order = heard.cells
+    def __init__(self, evidence: Evidence) -> None:
+        self._reached = evidence.reached
+        self._order = evidence.cells
         self._answers: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
-        for one in heard.evidence:
+        for one in evidence.evidence:
             self._answers[one.cell, one.question].append((one.answer, one.failed))
         self._asked = Counter[tuple[str, str]]()
 
@@ -72,7 +68,7 @@ class Replay:
         """What went wrong last before the cell."""
         return self._at(grade_id).trouble
 
-    def _at(self, grade_id: str) -> Reached:
+    def _at(self, grade_id: str) -> CellState:
         try:
             return self._reached[grade_id]
         except KeyError:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from nbmark.budget import Budget
 from nbmark.errors import CheckFailed
 from nbmark.limits import Limits
-from nbmark.models import Asked, Reached, RunCell, Surroundings
-from nbmark.notebookrun import NotebookRun, OpenSession
+from nbmark.models import AnsweredQuestion, CellState, GradedCell, NotebookContext
 from nbmark.notebooks import Cell
+from nbmark.running.budget import Budget
+from nbmark.running.notebook_run import NotebookRun, OpenSession
 
 
 class Run:
@@ -35,10 +35,10 @@ class Run:
         notebooks: Mapping[str, Sequence[Cell]],
         limits: Limits,
         open_session: OpenSession,
-        surroundings: Surroundings,
+        surroundings: NotebookContext,
     ) -> None:
-        self.evidence: list[Asked] = []
-        self.reached: dict[str, Reached] = {}
+        self.evidence: list[AnsweredQuestion] = []
+        self.reached: dict[str, CellState] = {}
         self.spent_s = {"start": 0.0, "cells": 0.0, "questions": 0.0}
         budget = Budget(limits)
         self._runs = {
@@ -77,7 +77,7 @@ class Run:
             failed = error.says
             raise
         finally:
-            self.reached[grade_id] = Reached(failed, own.last_trouble())
+            self.reached[grade_id] = CellState(failed, own.last_trouble())
 
     def ask(self, question: str, *, cell: str, check: str) -> str:
         """The answer to a canonical question in the state after `cell`, as JSON text.
@@ -94,14 +94,14 @@ class Run:
             failed = error.says
             raise
         finally:
-            self.evidence.append(Asked(cell, check, question, answer, failed))
+            self.evidence.append(AnsweredQuestion(cell, check, question, answer, failed))
         return answer
 
     def trouble_before(self, grade_id: str) -> str:
         """What went wrong last in the cells before a grade cell that `advance_to` has reached."""
         return self.reached[grade_id].trouble
 
-    def finish(self) -> dict[str, list[RunCell]]:
+    def finish(self) -> dict[str, list[GradedCell]]:
         """Run what is left, close the sessions, and give every notebook's cells with outputs."""
         try:
             return {name: run.finish() for name, run in self._runs.items()}

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from nbmark.errors import SandboxUnavailable
 from nbmark.limits import Limits
-from nbmark.sandboxes.drivers import Command
-from nbmark.sandboxes.seccomp import program as seccomp_program
+from nbmark.sandbox.drivers import Command
+from nbmark.sandbox.seccomp import program as seccomp_program
 
-INSIDE = Path(__file__).parent.parent / "inside"
+INSIDE = Path(__file__).parent / "inside"
 # Where the Python environment and our own programs stand inside the wall.
 ENVIRONMENT, PROGRAMS = "/opt/python", "/opt/nbmark"
 WRITABLE = ("/work", "/tmp", "/dev/shm")  # each a tmpfs of the sandbox's own
@@ -69,16 +69,7 @@ def server_command(limits: Limits) -> Command:
     return _command(limits, "server", [], ())
 
 
-def refuse_shown(folder: Path, remedy: str) -> None:
-    """Raise `SandboxUnavailable` if students' code could read what lies in `folder`."""
-    shown = shown_above(folder)
-    if shown is not None:
-        raise SandboxUnavailable(
-            f"{folder} lies below {shown}, which students' code can read in the sandbox; {remedy}"
-        )
-
-
-def shown_above(folder: Path) -> Path | None:
+def visible_above(folder: Path) -> Path | None:
     """The path that is shown inside the wall and holds `folder`, None if there is none."""
     place = folder.resolve()
     for shown in (*map(Path, SYSTEM), *_ours()):

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import IO, Protocol
 
 from nbmark.errors import SandboxUnavailable
-from nbmark.safetext import one_line
-from nbmark.sandboxes.processes import Tree
-from nbmark.wire import Wire
+from nbmark.sandbox.processes import Tree
+from nbmark.sandbox.wire import Wire
+from nbmark.untrusted.text import one_line
 
 Input = int | IO[bytes]
 

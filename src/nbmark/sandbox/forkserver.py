@@ -21,10 +21,10 @@ from typing import Any
 
 from nbmark.errors import InfrastructureError
 from nbmark.limits import Limits
-from nbmark.sandboxes.drivers import Command, Program
-from nbmark.sandboxes.processes import Tree
-from nbmark.sandboxes.session import Session
-from nbmark.wire import Wire
+from nbmark.sandbox.drivers import Command, Program
+from nbmark.sandbox.processes import Tree
+from nbmark.sandbox.session import Session
+from nbmark.sandbox.wire import Wire
 
 IMPORT_TIMEOUT_S = 180.0
 FORK_TIMEOUT_S = 60.0

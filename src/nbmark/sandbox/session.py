@@ -15,10 +15,10 @@ from typing import Any
 
 from nbmark.errors import SandboxUnavailable, ServerLost
 from nbmark.limits import Limits
-from nbmark.safetext import one_line
-from nbmark.sandboxes.drivers import Driver
-from nbmark.sandboxes.watchdog import Watchdog
-from nbmark.wire import WireClosed, WireGarbage, WireTimeout
+from nbmark.sandbox.drivers import Driver
+from nbmark.sandbox.watchdog import Watchdog
+from nbmark.sandbox.wire import WireClosed, WireGarbage, WireTimeout
+from nbmark.untrusted.text import one_line
 
 START_TIMEOUT_S = 60.0
 # The driver interrupts an overlong cell itself and needs a moment for it; past this it is lost.

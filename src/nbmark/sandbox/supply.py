@@ -6,20 +6,20 @@ import contextlib
 import socket
 from collections.abc import Sequence
 
-from nbmark import sandboxes
 from nbmark.errors import InfrastructureError, NbmarkError
 from nbmark.limits import Limits
-from nbmark.sandboxes.forkserver import ForkServer, ForkWorker, NotForkable
-from nbmark.sandboxes.session import Session
+from nbmark.sandbox import walls
+from nbmark.sandbox.forkserver import ForkServer, ForkWorker, NotForkable
+from nbmark.sandbox.session import Session
 
 
-class Supply:
+class SessionSource:
     """Hands out sessions, one after the other; must be closed.
 
     Parameters
     ----------
     kind
-        The wall, a key of `sandboxes.KINDS`.
+        The wall, a key of `walls.KINDS`.
     imports
         What a fork server imports; None for a process of its own for each session.
     worker
@@ -43,9 +43,9 @@ class Supply:
     ) -> None:
         self._kind = kind
         self._limits = limits
-        self._imports = imports if sandboxes.can_fork(kind) else None
+        self._imports = imports if walls.KINDS[kind].can_fork else None
         self._server: ForkServer | None = None
-        self._worker = sandboxes.fork_worker(limits, worker) if worker else None
+        self._worker = walls.fork_worker(kind, limits, worker) if worker else None
         self._ahead: Session | None = None
         self.wall = kind
         self.not_forked_because = ""
@@ -94,7 +94,7 @@ class Supply:
         self._worker = self._server = self._ahead = None
 
     def _started(self) -> Session:
-        return sandboxes.open_session(self._kind, self._limits)
+        return walls.open_session(self._kind, self._limits)
 
     def _forked(self, imports: Sequence[str]) -> Session:
         """From the server at hand; one that has failed is replaced once."""
@@ -111,5 +111,5 @@ class Supply:
             raise NotForkable(f"{error} ({said})") from error
 
     def _own_worker(self, imports: Sequence[str]) -> ForkWorker:
-        self._server = sandboxes.start_fork_server(self._limits, imports)
-        return sandboxes.fork_worker(self._limits, self._server.new_worker())
+        self._server = walls.start_fork_server(self._kind, self._limits, imports)
+        return walls.fork_worker(self._kind, self._limits, self._server.new_worker())

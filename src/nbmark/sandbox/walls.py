@@ -1,69 +1,123 @@
-"""The wall around a student's code: two kinds, and two ways to a session behind one.
+"""The kinds of sandbox, and the ways to a session in one: the only place that knows both.
 
-`open_session` starts a process for one submission; `start_fork_server` gives a server whose workers
-hand out sessions in children that need no imports. `supply.Supply` chooses between the two.
+`open_session` starts a process for one submission. `start_fork_server` starts a server whose
+workers hand out sessions in children that need no imports. `supply.SessionSource` chooses between
+the two.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import socket
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from nbmark.errors import SandboxUnavailable
-from nbmark.limits import Limits
-from nbmark.sandboxes import bare, bubblewrap, seccomp
-from nbmark.sandboxes.drivers import StartedDriver
-from nbmark.sandboxes.forkserver import ForkServer, ForkWorker
-from nbmark.sandboxes.session import Session
 
-__all__ = ["can_fork", "fork_worker", "open_session", "start_fork_server", "try_out"]
+if TYPE_CHECKING:
+    from nbmark.limits import Limits
+    from nbmark.sandbox.forkserver import ForkServer, ForkWorker
+    from nbmark.sandbox.session import Session
+
 TRY_S = 20.0
-KINDS = {"bubblewrap": bubblewrap.driver_command, "none": bare.driver_command}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of sandbox.
+
+    Parameters
+    ----------
+    module
+        The module with its `driver_command(limits)` and `visible_above(folder)`; where it can fork
+        also `server_command(limits)` and `WRITABLE`. The command line lists the kinds, so a module
+        is loaded only when a sandbox is built.
+    can_fork
+        Whether a fork server can run in it.
+    """
+
+    module: str
+    can_fork: bool
+
+    def load(self) -> Any:
+        return importlib.import_module(self.module)
+
+
+KINDS = {
+    "bubblewrap": Kind("nbmark.sandbox.bubblewrap", can_fork=True),
+    "none": Kind("nbmark.sandbox.bare", can_fork=False),
+}
+DEFAULT = "bubblewrap"
+OPTION_HELP = "The sandbox around students' code: bubblewrap, or none (development only)."
 
 
 def open_session(kind: str, limits: Limits) -> Session:
-    """A running kernel behind the wall `kind`, ready for the first cell.
+    """Return a running kernel in a sandbox, ready for its first cell.
 
     Raises
     ------
     SandboxUnavailable
-        If no wall can be built on this machine; the message names the remedy.
+        If this machine cannot build the sandbox; the message names the remedy.
     """
-    return Session(StartedDriver(KINDS[kind](limits)), limits)
+    from nbmark.sandbox.drivers import StartedDriver
+    from nbmark.sandbox.session import Session
+
+    return Session(StartedDriver(KINDS[kind].load().driver_command(limits)), limits)
 
 
 def try_out(kind: str) -> None:
-    """Let a kernel behind the wall `kind` run a cell.
+    """Run one cell in a sandbox of this kind.
 
     Raises
     ------
     SandboxUnavailable
-        If there is no wall on this machine, or nothing runs behind it.
+        If this machine cannot build the sandbox, or nothing runs in it.
     """
+    from nbmark.limits import Limits
+
     with contextlib.closing(open_session(kind, Limits())) as session:
         status = session.run_cell("1 + 1", TRY_S).status
     if status != "ok":
-        raise SandboxUnavailable(f"a cell behind the wall did not run: {status}")
+        raise SandboxUnavailable(f"a cell in the sandbox did not run: {status}")
 
 
-def can_fork(kind: str) -> bool:
-    """Whether there is a fork server for the wall `kind`."""
-    return kind == "bubblewrap"
-
-
-def start_fork_server(limits: Limits, imports: Sequence[str]) -> ForkServer:
-    """A server behind the wall that is importing already; `can_fork` says whether there is one.
+def start_fork_server(kind: str, limits: Limits, imports: Sequence[str]) -> ForkServer:
+    """Start a fork server, which begins to import at once; its kind must be able to fork.
 
     Raises
     ------
     SandboxUnavailable
-        If no wall can be built on this machine.
+        If this machine cannot build the sandbox.
     """
-    command = bubblewrap.server_command(limits)
-    return ForkServer(command, limits, imports, seccomp.program)
+    from nbmark.sandbox import seccomp
+    from nbmark.sandbox.forkserver import ForkServer
+
+    return ForkServer(KINDS[kind].load().server_command(limits), limits, imports, seccomp.program)
 
 
-def fork_worker(limits: Limits, control: socket.socket) -> ForkWorker:
-    """The worker of a fork server, by its trusted end."""
-    return ForkWorker(control, bubblewrap.WRITABLE, limits)
+def fork_worker(kind: str, limits: Limits, control: socket.socket) -> ForkWorker:
+    """Return the worker of a fork server, given its trusted end."""
+    from nbmark.sandbox.forkserver import ForkWorker
+
+    return ForkWorker(control, KINDS[kind].load().WRITABLE, limits)
+
+
+def refuse_exposed(kind: str, folder: Path, remedy: str) -> None:
+    """Raise `SandboxUnavailable` if students' code could read what lies in `folder`.
+
+    The message ends with `remedy`. The kind ``none`` hides nothing and refuses nothing.
+    """
+    visible = visible_above(kind, folder)
+    if visible is not None:
+        raise SandboxUnavailable(
+            f"{folder} lies below {visible}, which students' code can read in the sandbox; {remedy}"
+        )
+
+
+def visible_above(kind: str, folder: Path) -> Path | None:
+    """Return the path that the sandbox shows and that holds `folder`, or None."""
+    found: Path | None = KINDS[kind].load().visible_above(folder)
+    return found

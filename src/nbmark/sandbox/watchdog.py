@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from nbmark.limits import Limits
-from nbmark.sandboxes.processes import Tree, cpu_s, files_in, memory_exceeds, sockets_of
+from nbmark.sandbox.processes import Tree, cpu_s, files_in, memory_exceeds, sockets_of
 
 INTERVAL_S = 0.05
 

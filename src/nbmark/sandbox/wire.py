@@ -10,12 +10,11 @@ import json
 import math
 import os
 import select
-import struct
 import subprocess
 import time
 from typing import Any
 
-HEADER = struct.Struct(">I")
+from nbmark.sandbox.inside.frames import HEADER, pack
 
 
 class WireClosed(Exception):
@@ -61,8 +60,7 @@ class Wire:
         WireClosed, WireTimeout
             If the other end is gone, or did not read in time.
         """
-        body = json.dumps(value).encode()
-        data = memoryview(HEADER.pack(len(body)) + body)
+        data = memoryview(pack(value))
         while data:
             _wait(self._write_fd, select.POLLOUT, deadline)
             try:

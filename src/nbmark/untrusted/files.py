@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nbmark.errors import SubmissionError
-from nbmark.safetext import one_line
+from nbmark.errors import UnsafeFile
+from nbmark.untrusted.text import one_line
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -25,10 +25,6 @@ MAX_DEPTH = 8
 # What the system says where a link, a file or a socket lies in place of what was asked for. Any
 # other error is the machine's and tells nothing of what was handed in.
 OF_ANOTHER_KIND = (errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
-
-
-class UnsafeFile(SubmissionError):
-    """A file that is not read: the message names it and the reason."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,7 @@ def read_regular(folder: Path, name: str, *, max_bytes: int, owner: int | None =
         while chunk := os.read(fd, 1 << 20):
             data += chunk
             if len(data) > max_bytes:
-                raise UnsafeFile(f"{shown(name)} is larger than {max_bytes} bytes")
+                raise UnsafeFile(f"{printable_name(name)} is larger than {max_bytes} bytes")
         return data
 
 
@@ -91,9 +87,11 @@ def walk_regular(
                 raise status
             _refuse_unless_plain(status, name, caps.bytes_each, owner)
             if len(found) >= caps.files:
-                raise UnsafeFile(f"{shown(name)} is one file too many (at most {caps.files})")
+                raise UnsafeFile(
+                    f"{printable_name(name)} is one file too many (at most {caps.files})"
+                )
             if total + status.st_size > caps.bytes_total:
-                raise UnsafeFile(f"{shown(name)} exceeds {caps.bytes_total} bytes in all")
+                raise UnsafeFile(f"{printable_name(name)} exceeds {caps.bytes_total} bytes in all")
         except UnsafeFile as error:
             skipped.append(error)
             if len(skipped) > caps.files:
@@ -151,7 +149,7 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def shown(name: str) -> str:
+def printable_name(name: str) -> str:
     """A file name fit for a message: one line, at most 100 characters, quotes and all."""
     return one_line(name.encode("unicode_escape", "replace").decode(), 100)
 
@@ -160,7 +158,7 @@ def shown(name: str) -> str:
 def _opened(folder: Path, name: str) -> Iterator[int]:
     *parents, last = name.split("/")
     if any(part in ("", ".", "..") for part in (*parents, last)):
-        raise UnsafeFile(f"{shown(name)} is no plain file name")
+        raise UnsafeFile(f"{printable_name(name)} is no plain file name")
     fd = _open_folder(folder)
     try:
         for part, flags in [*((one, FOLDER) for one in parents), (last, FILE)]:
@@ -170,7 +168,7 @@ def _opened(folder: Path, name: str) -> Iterator[int]:
                 if error.errno not in OF_ANOTHER_KIND:
                     raise
                 raise UnsafeFile(
-                    f"{shown(name)} is a link or cannot be opened ({error.strerror})"
+                    f"{printable_name(name)} is a link or cannot be opened ({error.strerror})"
                 ) from error
             os.close(fd)
             fd = below
@@ -190,7 +188,9 @@ def _open_folder(folder: Path) -> int:
     except OSError as error:
         if error.errno not in OF_ANOTHER_KIND:
             raise
-        raise UnsafeFile(f"{shown(folder.name)} is no folder but a link or a file") from error
+        raise UnsafeFile(
+            f"{printable_name(folder.name)} is no folder but a link or a file"
+        ) from error
 
 
 def _entries_of(
@@ -203,12 +203,15 @@ def _entries_of(
             if not stat.S_ISDIR(status.st_mode):
                 yield name, status
             elif depth >= MAX_DEPTH:
-                yield name, UnsafeFile(f"{shown(name)} lies too deep")
+                yield name, UnsafeFile(f"{printable_name(name)} lies too deep")
             else:
                 try:
                     below = os.open(entry, FOLDER, dir_fd=fd)
                 except OSError as error:
-                    yield name, UnsafeFile(f"{shown(name)} cannot be opened ({error.strerror})")
+                    yield (
+                        name,
+                        UnsafeFile(f"{printable_name(name)} cannot be opened ({error.strerror})"),
+                    )
                 else:
                     yield from _entries_of(below, name + "/", depth + 1)
     finally:
@@ -219,12 +222,19 @@ def _refuse_unless_plain(
     found: os.stat_result, name: str, max_bytes: int, owner: int | None
 ) -> None:
     if stat.S_ISLNK(found.st_mode):
-        raise UnsafeFile(f"{shown(name)} is a link")
+        raise UnsafeFile(f"{printable_name(name)} is a link")
     if not stat.S_ISREG(found.st_mode):
-        raise UnsafeFile(f"{shown(name)} is no regular file")
+        raise UnsafeFile(f"{printable_name(name)} is no regular file")
     if found.st_nlink > 1:
-        raise UnsafeFile(f"{shown(name)} has a second name elsewhere (a hard link)")
+        raise UnsafeFile(f"{printable_name(name)} has a second name elsewhere (a hard link)")
     if found.st_size > max_bytes:
-        raise UnsafeFile(f"{shown(name)} is larger than {max_bytes} bytes")
+        raise UnsafeFile(f"{printable_name(name)} is larger than {max_bytes} bytes")
     if owner is not None and found.st_uid != owner:
-        raise UnsafeFile(f"{shown(name)} belongs to somebody else")
+        raise UnsafeFile(f"{printable_name(name)} belongs to somebody else")
+
+
+def make_private(folder: Path) -> Path:
+    """Make `folder`, if need be, and let nobody else enter it."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
+    return folder

@@ -16,7 +16,7 @@ from bleach.css_sanitizer import CSSSanitizer
 from jinja2 import pass_context
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
-from nbmark.safetext import harmless_math
+from nbmark.untrusted.text import harmless_math
 
 TAGS = frozenset(
     {

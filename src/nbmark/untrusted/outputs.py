@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nbmark.notebooks import PICTURES, is_base64
-from nbmark.safetext import harmless_math
+from nbmark.untrusted.text import harmless_math
 
 MAX_TEXT = 100_000
 MAX_OUTPUTS = 200

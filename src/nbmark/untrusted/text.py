@@ -23,6 +23,13 @@ def one_line(text: str, max_chars: int) -> str:
     return found if len(found) <= max_chars else found[: max_chars - 1] + "…"
 
 
+def error_summary(error: BaseException) -> str:
+    """Return type and first line of an error, on one line of at most 300 characters."""
+    first_line = str(error).strip().partition("\n")[0]
+    name = type(error).__name__
+    return f"{name}: {one_line(first_line, 300)}" if first_line else name
+
+
 def harmless_math(text: str) -> str:
     """TeX in which the commands that do more than set mathematics have lost their backslash."""
     return MATH.sub("", text)

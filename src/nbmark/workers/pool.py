@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from nbmark import sandboxes
-from nbmark.checkprocess import CheckProcess
-from nbmark.checkrequests import Request
-from nbmark.course import Assignment
+from nbmark.course.course import Assignment
 from nbmark.errors import SandboxUnavailable
-from nbmark.models import Check, CheckResult, Graded, Heard, Submission
-from nbmark.sandboxes.forkserver import ForkServer
+from nbmark.models import Check, CheckResult, Evidence, Graded, Submission
+from nbmark.sandbox import walls
+from nbmark.sandbox.forkserver import ForkServer
+from nbmark.workers.process import CheckProcess
+from nbmark.workers.requests import Request
 
 
 class CheckPool:
@@ -36,9 +36,10 @@ class CheckPool:
         self._sandbox = sandbox
         self._lock = threading.Lock()
         self._server: ForkServer | None = None
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._all = [
-            CheckProcess(assignment, sandbox, self._new_worker, self._tell) for _ in range(size)
+            CheckProcess(assignment, sandbox, self._new_worker, self._report_unforked)
+            for _ in range(size)
         ]
         self._free: queue.SimpleQueue[CheckProcess] = queue.SimpleQueue()
         for process in self._all:
@@ -89,10 +90,10 @@ class CheckPool:
         with self._next() as process:
             return process.grade(submission)
 
-    def regrade(self, heard: Heard, seed: bytes) -> list[CheckResult]:
+    def regrade(self, evidence: Evidence, seed: bytes) -> list[CheckResult]:
         """As `CheckProcess.regrade`, in the next process that is free."""
         with self._next() as process:
-            return process.regrade(heard, seed)
+            return process.regrade(evidence, seed)
 
     def list_checks(self) -> list[Check]:
         """As `CheckProcess.list_checks`, in the next process that is free."""
@@ -107,18 +108,19 @@ class CheckPool:
 
     def _start_server(self) -> None:
         """Unless it runs, or there can be none: whoever needs it is told then."""
-        can_fork = self._assignment.uses_fork_server and sandboxes.can_fork(self._sandbox)
+        can_fork = self._assignment.uses_fork_server and walls.KINDS[self._sandbox].can_fork
         if self._server is None and can_fork:
             with contextlib.suppress(SandboxUnavailable):
-                self._server = sandboxes.start_fork_server(
-                    self._assignment.limits, self._assignment.imports
+                self._server = walls.start_fork_server(
+                    self._sandbox, self._assignment.limits, self._assignment.imports
                 )
 
-    def _tell(self, reason: str) -> None:
+    def _report_unforked(self, reason: str) -> None:
         """Say once, for all processes, why submissions are not forked."""
         with self._lock:
-            told, self._told = self._told, self._told | {reason}
-        if reason not in told:
+            is_new = reason not in self._reported
+            self._reported.add(reason)
+        if is_new:
             name = self._assignment.name
             print(
                 f"nbmark: {name}: no fork server: {reason}; every submission starts a process of "

@@ -1,7 +1,8 @@
-"""A reusable process that runs hidden checks: trusted, but without a way to the gradebook.
+"""A reusable process that runs hidden checks: trusted, but without access to the gradebook.
 
-pytest never runs inside nbgrader's or Jupyter's process (formgrader calls autograde in a running
-event loop). `CheckProcess` is the coordinator's end; ``python -m nbmark.checkprocess`` the other.
+pytest never runs inside nbgrader's or Jupyter's process, because formgrader calls autograde in a
+running event loop. `CheckProcess` is the coordinator's end, and ``python -m
+nbmark.workers.process`` the other.
 """
 
 from __future__ import annotations
@@ -19,22 +20,35 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbmark.checkrequests import Request, grade_request, opened, refusal, submission_of
-from nbmark.course import Assignment, Course
+import msgspec
+
+from nbmark.course.course import Assignment, Course
 from nbmark.errors import InfrastructureError, NbmarkError, ServerLost
-from nbmark.models import Check, CheckResult, Graded, Heard, Submission
-from nbmark.sandboxes.supply import Supply
-from nbmark.wire import Wire, WireClosed, WireGarbage, WireTimeout
+from nbmark.models import Check, CheckResult, Evidence, Graded, Submission
+from nbmark.sandbox.supply import SessionSource
+from nbmark.sandbox.wire import Wire, WireClosed, WireGarbage, WireTimeout
+from nbmark.workers.requests import (
+    Request,
+    content_of,
+    error_reply,
+    evidence_in,
+    grade_request,
+    graded_in,
+    regrade_request,
+    results_in,
+    submission_in,
+)
 
 if TYPE_CHECKING:
-    from nbmark.checking import Checks
+    from nbmark.checks.grade_one import Checks
 
 MAX_FRAME_BYTES = 256 << 20
 # Beyond the submission's own limit: starting, collecting the checks, writing the reply.
 MARGIN_S = 120.0
-# What is imported stays: to look through it for garbage every 700 objects is a fifth of the start.
+# Imported modules are never freed. At the default threshold of 700 objects, garbage collection
+# takes a fifth of start-up.
 GC_THRESHOLD = 50_000
-KEPT = ("PATH", "HOME", "LANG", "PYTHONPATH", "XDG_CACHE_HOME", "TMPDIR")
+INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "PYTHONPATH", "XDG_CACHE_HOME", "TMPDIR")
 
 
 class CheckProcess:
@@ -43,9 +57,11 @@ class CheckProcess:
     Parameters
     ----------
     new_worker
-        Gives a worker of a fork server that the process shall use, None if it starts its own.
-    tell
-        Is told with each reply why submissions are not forked, if a server was tried in vain.
+        Returns the trusted end of a fork server's worker for the process, or None if the process
+        should start a server of its own.
+    report_unforked
+        Called after a reply with the reason why submissions are not forked, if a fork server was
+        tried and failed.
     """
 
     def __init__(
@@ -53,36 +69,35 @@ class CheckProcess:
         assignment: Assignment,
         sandbox: str,
         new_worker: Callable[[], socket.socket | None] = lambda: None,
-        tell: Callable[[str], None] = lambda reason: None,
+        report_unforked: Callable[[str], None] = lambda reason: None,
     ) -> None:
         self._assignment = assignment
         self._sandbox = sandbox
         self._new_worker = new_worker
-        self._tell = tell
+        self._report_unforked = report_unforked
         self._process: subprocess.Popen[bytes] | None = None
         self._wire: Wire | None = None
         self._lock = threading.Lock()
         self._killed = False
 
     def grade(self, submission: Submission) -> Graded:
-        """As `checking.Checks.grade`, in the process."""
-        return Graded.from_json(self.request(grade_request(submission)))
+        """Call `grade_one.Checks.grade` in the process."""
+        return graded_in(self._reply_to(grade_request(submission)))
 
-    def regrade(self, heard: Heard, seed: bytes) -> list[CheckResult]:
-        """As `checking.Checks.regrade`, in the process."""
-        request = {"op": "regrade", "heard": heard.to_json(), "seed": seed.hex()}
-        return [CheckResult.from_json(one) for one in self.request(request)["results"]]
+    def regrade(self, evidence: Evidence, seed: bytes) -> list[CheckResult]:
+        """Call `grade_one.Checks.regrade` in the process."""
+        return results_in(self._reply_to(regrade_request(evidence, seed)))
 
     def list_checks(self) -> list[Check]:
-        """As `checking.Checks.declared`, in the process."""
-        return [Check(**one) for one in self.request({"op": "list"})["checks"]]
+        """Call `grade_one.Checks.declared` in the process."""
+        return msgspec.convert(self.request({"op": "list"})["checks"], list[Check])
 
     def start(self) -> None:
         """Start the process now, so that it is ready when the first request comes."""
-        self._connected()
+        self._connect()
 
     def kill(self) -> None:
-        """End the process for good, from any thread; whoever waits for its reply is told."""
+        """End the process for good, from any thread; a thread that waits for its reply is told."""
         with self._lock:
             self._killed = True
             if self._process is not None:
@@ -97,15 +112,18 @@ class CheckProcess:
         self._process = self._wire = None
 
     def request(self, request: Request) -> dict[str, Any]:
-        """The reply to a request of `checkrequests`.
+        """Return the content of the reply to a request of `requests`.
 
         Raises
         ------
         InfrastructureError
-            If the process fails or does not reply in time; also whatever was refused there, as
-            the error that it was.
+            If the process fails or does not reply in time. An error inside the process is raised
+            here as it was there.
         """
-        wire = self._connected()
+        return content_of(self._reply_to(request))
+
+    def _reply_to(self, request: Request) -> dict[str, Any]:
+        wire = self._connect()
         deadline = time.monotonic() + self._assignment.limits.submission_timeout_s + MARGIN_S
         try:
             wire.send(request, deadline=deadline)
@@ -117,40 +135,34 @@ class CheckProcess:
                 "a check may have ended its process or run without end"
             ) from error
         if reply["not_forked_because"]:
-            self._tell(reply["not_forked_because"])
-        return opened(reply)
+            self._report_unforked(reply["not_forked_because"])
+        return reply
 
-    def _connected(self) -> Wire:
+    def _connect(self) -> Wire:
         if self._wire is None:
             with self._lock:
                 if self._killed:
                     raise InfrastructureError("the check process was ended")
-                self._process = self._launched()
+                self._process = self._launch()
             self._wire = Wire.to_process(self._process)
         return self._wire
 
-    def _launched(self) -> subprocess.Popen[bytes]:
-        environment = {name: os.environ[name] for name in KEPT if name in os.environ}
+    def _launch(self) -> subprocess.Popen[bytes]:
+        environment = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
         environment |= {
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            # One processor for each: threads of a numerical library would only wait for work.
+            # Each check process has one processor, so more threads would only wait for it.
             "OPENBLAS_NUM_THREADS": "1",
             "OMP_NUM_THREADS": "1",
             "MKL_NUM_THREADS": "1",
         }
+        course = str(self._assignment.course.root)
+        program = [sys.executable, "-m", "nbmark.workers.process"]
         with contextlib.ExitStack() as stack:
             worker = self._new_worker()
             fds = [stack.enter_context(worker).fileno()] if worker is not None else []
             return subprocess.Popen(  # noqa: S603  # our own interpreter and module
-                [
-                    sys.executable,
-                    "-m",
-                    "nbmark.checkprocess",
-                    str(self._assignment.course.root),
-                    self._assignment.name,
-                    self._sandbox,
-                    *map(str, fds),
-                ],
+                [*program, course, self._assignment.name, self._sandbox, *map(str, fds)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=environment,
@@ -160,7 +172,7 @@ class CheckProcess:
 
 
 def serve(root: str, name: str, sandbox: str, worker: str = "") -> None:
-    """Answer requests on standard input until it closes or the coordinator is gone."""
+    """Answer requests on standard input until it closes or the coordinator has ended."""
     gc.set_threshold(GC_THRESHOLD)
     wire = Wire(os.dup(0), os.dup(1))
     os.dup2(2, 1)  # a print in a check goes to the log, not into a frame
@@ -168,58 +180,57 @@ def serve(root: str, name: str, sandbox: str, worker: str = "") -> None:
     assignment = Course(Path(root)).assignment(name)
     imports = assignment.imports if assignment.uses_fork_server else None
     control = socket.socket(fileno=int(worker)) if worker else None
-    with contextlib.closing(Supply(sandbox, assignment.limits, imports, control)) as supply:
-        supply.prepare()
+    with contextlib.closing(SessionSource(sandbox, assignment.limits, imports, control)) as source:
+        source.prepare()
         # Imported here: the sandbox gets ready while pytest is loaded.
-        from nbmark.checking import with_checks
+        from nbmark.checks.grade_one import with_checks
 
         def answer_all(checks: Checks, request: Request | None) -> None:
             while request is not None:
                 try:
-                    reply = {"ok": _answer(checks, supply, request)}
+                    reply = {"ok": _answer(checks, source, request)}
                 except Exception as error:
-                    reply = refusal(error)
-                if request["op"] == "grade":  # the next one gets ready while this one is sent
-                    supply.ask_ahead()
-                _send(wire, reply, supply)
+                    reply = error_reply(error)
+                if request["op"] == "grade":
+                    source.ask_ahead()  # the next child is forked while this reply is sent
+                _send(wire, reply, source)
                 request = _receive(wire)
 
         while (first := _receive(wire)) is not None:
             try:
                 with_checks(assignment, lambda checks: answer_all(checks, first))
             except NbmarkError as error:  # the checks cannot be collected
-                _send(wire, refusal(error), supply)
+                _send(wire, error_reply(error), source)
 
 
-def _answer(checks: Checks, supply: Supply, request: Request) -> dict[str, Any]:
+def _answer(checks: Checks, source: SessionSource, request: Request) -> Any:
     if request["op"] == "list":
-        return {"checks": [vars(one) for one in checks.declared()]}
+        return {"checks": msgspec.to_builtins(checks.declared())}
     if request["op"] == "regrade":
-        heard, seed = Heard.from_json(request["heard"]), bytes.fromhex(request["seed"])
-        return {"results": [one.to_json() for one in checks.regrade(heard, seed)]}
-    submission = submission_of(request)
+        return {"results": msgspec.to_builtins(checks.regrade(*evidence_in(request)))}
+    submission = submission_in(request)
     try:
-        return checks.grade(submission, supply).to_json()
-    except ServerLost:  # the supply starts another one
-        return checks.grade(submission, supply).to_json()
+        return msgspec.to_builtins(checks.grade(submission, source))
+    except ServerLost:  # the source starts another server
+        return msgspec.to_builtins(checks.grade(submission, source))
 
 
 def _receive(wire: Wire) -> Request | None:
-    """The next request, None once the coordinator is gone."""
+    """Return the next request, or None once the coordinator has ended."""
     try:
         return wire.receive(deadline=math.inf, max_bytes=MAX_FRAME_BYTES)
     except WireClosed:
         return None
 
 
-def _send(wire: Wire, reply: dict[str, Any], supply: Supply) -> None:
-    reply["not_forked_because"] = supply.not_forked_because
+def _send(wire: Wire, reply: dict[str, Any], source: SessionSource) -> None:
+    reply["not_forked_because"] = source.not_forked_because
     with contextlib.suppress(WireClosed):
         wire.send(reply, deadline=math.inf)
 
 
 def _end_with(parent: int) -> None:
-    """A coordinator that was killed cannot say so: notice that it is gone."""
+    """End this process when the coordinator has ended; one that was killed cannot say so."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)

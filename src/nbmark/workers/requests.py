@@ -1,68 +1,72 @@
-"""What is asked of a check process, and what it replies, as JSON.
+"""Requests to a check process and its replies, as JSON.
 
-The same requests go to a process of this machine (`checkprocess`) and to a worker of a cluster.
+The same requests go to a process of this machine (`process`) and to a worker of a cluster.
 """
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
-from nbmark.errors import AssignmentError, InfrastructureError, NbmarkError, SandboxUnavailable
-from nbmark.models import Submission
-from nbmark.replay import NeverAsked
+import msgspec
+
+from nbmark.errors import (
+    AssignmentError,
+    InfrastructureError,
+    NbmarkError,
+    NeverAsked,
+    SandboxUnavailable,
+)
+from nbmark.models import CheckResult, Evidence, Graded, Submission
 
 Request = dict[str, Any]
+# The errors that keep their class on the way; any other arrives as its nearest base class here.
 ERRORS = {
-    one.__name__: one
-    for one in (AssignmentError, InfrastructureError, NeverAsked, SandboxUnavailable)
+    error.__name__: error
+    for error in (AssignmentError, InfrastructureError, NeverAsked, SandboxUnavailable)
 }
 
 
 def grade_request(submission: Submission) -> Request:
-    """A submission as JSON, for `CheckProcess.request`."""
-    notebooks = {
-        name: None if data is None else base64.b64encode(data).decode()
-        for name, data in submission.notebooks.items()
-    }
-    return {
-        "op": "grade",
-        "student": submission.student,
-        "digest": submission.digest,
-        "seed": submission.seed.hex(),
-        "asks": submission.asks,
-        "refused": dict(submission.refused),
-        "notebooks": notebooks,
-    }
+    """Return the request to grade a submission."""
+    return {"op": "grade", "submission": msgspec.to_builtins(submission)}
 
 
-def submission_of(request: Request) -> Submission:
-    """The submission of such a request."""
-    notebooks = {
-        name: None if data is None else base64.b64decode(data)
-        for name, data in request["notebooks"].items()
-    }
-    return Submission(
-        request["student"],
-        notebooks,
-        request["digest"],
-        bytes.fromhex(request["seed"]),
-        request["refused"],
-        request["asks"],
-    )
+def regrade_request(evidence: Evidence, seed: bytes) -> Request:
+    """Return the request to judge recorded answers again."""
+    return {"op": "regrade", "evidence": msgspec.to_builtins(evidence), "seed": seed.hex()}
 
 
-def refusal(error: Exception) -> dict[str, Any]:
-    """A reply that says what went wrong, as JSON."""
+def submission_in(request: Request) -> Submission:
+    """Return the submission in a request to grade."""
+    return msgspec.convert(request["submission"], Submission)
+
+
+def evidence_in(request: Request) -> tuple[Evidence, bytes]:
+    """Return the evidence and the seed in a request to judge again."""
+    return msgspec.convert(request["evidence"], Evidence), bytes.fromhex(request["seed"])
+
+
+def graded_in(reply: dict[str, Any]) -> Graded:
+    """Return the graded submission in a reply; an error in it is raised."""
+    return msgspec.convert(content_of(reply), Graded)
+
+
+def results_in(reply: dict[str, Any]) -> list[CheckResult]:
+    """Return the check results in a reply; an error in it is raised."""
+    return msgspec.convert(content_of(reply)["results"], list[CheckResult])
+
+
+def error_reply(error: Exception) -> dict[str, Any]:
+    """Return the reply that reports an error."""
     if not isinstance(error, NbmarkError):
         error = InfrastructureError(f"{type(error).__name__}: {error}")
-    kind = next((k.__name__ for k in type(error).__mro__ if k.__name__ in ERRORS), "")
-    return {"error": kind, "message": str(error)}
+    bases = (base.__name__ for base in type(error).__mro__)
+    return {"error": next((name for name in bases if name in ERRORS), ""), "message": str(error)}
 
 
-def opened(reply: dict[str, Any]) -> dict[str, Any]:
-    """What a reply holds; what went wrong at the other end is raised here, as it was there."""
+def content_of(reply: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a reply; an error at the other end is raised here as it was there."""
     if "error" in reply:
         raise ERRORS.get(reply["error"], InfrastructureError)(reply["message"])
-    found: dict[str, Any] = reply["ok"]
-    return found
+    content: dict[str, Any] = reply["ok"]
+    return content

@@ -1,6 +1,6 @@
 """Answers questions inside the student's kernel, and leaves everything as it was.
 
-A question is a tree of JSON lists (`nbmark.questions` writes them):
+A question is a tree of JSON lists (`nbmark.checks.questions` writes them):
 ``["name", n]  ["const", v]  ["attr", e, n]  ["item", e, e]  ["call", e, [e…], {n: e}]
 ["op", o, e…]  ["map", f, e]  ["probe", name, source, [e…]]``.
 The answer is plain data as JSON text. Whatever the student did to this process, the worst it can
@@ -19,10 +19,11 @@ import os
 import random
 import sys
 
+from . import dtypes
+
 MAX_NODES = 200_000
 MAX_DEPTH = 24
 MAX_INT_BITS = 4096
-DTYPES = frozenset("?bBhHiIlLqQefdFD")
 OPERATORS = {
     "add": operator.add,
     "sub": operator.sub,
@@ -182,7 +183,7 @@ class Encoder:
 
     def _encode_array(self, value):
         array, label = _as_array(value)
-        if array is None or array.dtype.char not in DTYPES:
+        if array is None or array.dtype.char not in dtypes.CHARACTERS:
             return {
                 "object": {"type": _short(type(value).__name__, 80), "text": _short(value, 200)}
             }
@@ -216,7 +217,7 @@ def _as_array(value):
 
 def _plain(numpy, array):
     """Wider or exotic floats become float64; masked and other subclasses plain arrays."""
-    if array.dtype.kind in "fc" and array.dtype.char not in DTYPES:
+    if array.dtype.kind in "fc" and array.dtype.char not in dtypes.CHARACTERS:
         return array.astype(complex if array.dtype.kind == "c" else float)
     return array.astype(numpy.float32) if array.dtype.name == "bfloat16" else array
 

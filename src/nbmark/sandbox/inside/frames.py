@@ -54,14 +54,14 @@ class Reader:
         return frame
 
 
-def pack(value):
-    """The bytes of one frame."""
-    body = json.dumps(value, default=str).encode()
+def pack(value: object, default: object = None) -> bytes:
+    """Return the bytes of one frame; `default` turns what is not JSON into JSON, as in `json`."""
+    body = json.dumps(value, default=default).encode()
     return HEADER.pack(len(body)) + body
 
 
-def write(fd, value):
-    """Write one frame, however often the descriptor takes only a part."""
-    data = memoryview(pack(value))
+def write(fd, value, default=None):
+    """Write one frame, however often the descriptor takes only a part; `default` as in `pack`."""
+    data = memoryview(pack(value, default))
     while data:
         data = data[os.write(fd, data) :]

@@ -125,7 +125,7 @@ class Channel:
         with self._lock:
             self._sending = True
             try:
-                frames.write(self._fd, value)
+                frames.write(self._fd, value, default=str)  # students display any object
             finally:
                 self._sending = False
         if self._interrupted:

@@ -24,14 +24,14 @@ from typing import Any
 import distributed
 from distributed.scheduler import KilledWorker
 
-from nbmark.checkrequests import grade_request, opened
-from nbmark.cluster_connection import Connection, is_private
-from nbmark.cluster_work import MISSING, examine, grade_there
-from nbmark.course import Assignment
+from nbmark.course.course import Assignment
 from nbmark.errors import InfrastructureError, NbmarkError, WorkersLost
-from nbmark.materials import packed
 from nbmark.models import Graded, Submission
 from nbmark.versions import differences, versions
+from nbmark.workers.dask.connection import Connection, is_private
+from nbmark.workers.dask.material import packed
+from nbmark.workers.dask.task import MISSING, examine, grade_there
+from nbmark.workers.requests import grade_request, graded_in
 
 CONNECT_S = 10.0
 EXAMINE_S = 120.0
@@ -242,7 +242,7 @@ class Cluster:
         reply = asyncio.ensure_future(self._reply(request, key, data))
         self._under_way.add(reply)
         try:
-            graded = Graded.from_json(opened(json.loads(await reply)))
+            graded = graded_in(json.loads(await reply))
         except CancelledError:  # Dask's, not asyncio's: the scheduler has lost what it had
             raise self._give_up(f"the scheduler {self._address} is gone") from None
         except asyncio.CancelledError:

@@ -11,7 +11,7 @@ import distributed
 from distributed.comm.addressing import parse_address, parse_host_port
 
 from nbmark.errors import UsageError
-from nbmark.safetext import one_line
+from nbmark.untrusted.text import one_line
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from nbmark.checkpool import CheckPool
-from nbmark.course import Assignment, Course
+from nbmark.course.course import Assignment, Course
 from nbmark.errors import InfrastructureError
-from nbmark.sandboxes.bubblewrap import refuse_shown
+from nbmark.sandbox import walls
+from nbmark.workers.pool import CheckPool
 
 ELSEWHERE = "start the worker with another --local-directory"
 KEPT = 2  # two graders may share a cluster; more would hold memory for nobody
@@ -62,7 +62,7 @@ def unpack(data: bytes, folder: Path) -> None:
                 shutil.copyfileobj(content, file)
 
 
-class NotHere(Exception):
+class MaterialMissing(Exception):
     """The shelf lacks the material and did not get it along."""
 
 
@@ -79,7 +79,7 @@ class _Material:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class Shelf:
+class MaterialCache:
     """The newest materials of a machine; its threads share them."""
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class Shelf:
 
         Raises
         ------
-        NotHere
+        MaterialMissing
             If it is not here, and `data` is empty.
         SandboxUnavailable
             If students' code could read what lies in `home`.
@@ -134,9 +134,8 @@ class Shelf:
 
 def _received(data: bytes, name: str, sandbox: str, home: str, threads: int) -> _Material:
     if not data:
-        raise NotHere
-    if sandbox == "bubblewrap":
-        refuse_shown(Path(home), ELSEWHERE)
+        raise MaterialMissing
+    walls.refuse_exposed(sandbox, Path(home), ELSEWHERE)
     folder = Path(tempfile.mkdtemp(prefix="nbmark-", dir=home))  # mode 0700
     try:
         unpack(data, folder)

@@ -11,16 +11,15 @@ from typing import Any
 
 import distributed
 
-from nbmark import sandboxes
-from nbmark.checkrequests import refusal
 from nbmark.errors import NbmarkError
-from nbmark.materials import ELSEWHERE, NotHere, Shelf
-from nbmark.sandboxes.bubblewrap import refuse_shown
+from nbmark.sandbox import walls
 from nbmark.versions import versions
+from nbmark.workers.dask.material import ELSEWHERE, MaterialCache, MaterialMissing
+from nbmark.workers.requests import error_reply
 
 MISSING = b""
-SHELF = Shelf()  # the material of this worker's process
-atexit.register(SHELF.close)
+CACHE = MaterialCache()  # the material of this worker's process
+atexit.register(CACHE.close)
 
 
 def grade_there(
@@ -31,14 +30,14 @@ def grade_there(
     worker.log_event(topic, task)
     home = worker.local_directory
     try:
-        with SHELF.checks(
+        with CACHE.checks(
             f"{key} {home}", data, name, sandbox, home, worker.state.nthreads
         ) as checks:
             reply: dict[str, Any] = {"ok": checks.request(json.loads(request))}
-    except NotHere:
+    except MaterialMissing:
         return MISSING
     except Exception as error:
-        reply = refusal(error)
+        reply = error_reply(error)
         reply["message"] += f" (on the worker {worker.address})"
     return json.dumps(reply).encode()
 
@@ -52,8 +51,7 @@ async def examine(sandbox: str, dask_worker: distributed.Worker) -> dict[str, An
 def _problem(sandbox: str, home: Path) -> str:
     """Why no wall can be built, or does not hide the material; empty if all is well."""
     try:
-        if sandbox == "bubblewrap":
-            refuse_shown(home, ELSEWHERE)
+        walls.refuse_exposed(sandbox, home, ELSEWHERE)
         _try_out(sandbox)
     except NbmarkError as error:
         return str(error)
@@ -64,4 +62,4 @@ def _problem(sandbox: str, home: Path) -> str:
 
 @functools.cache  # what held once is not tried again for the next grading
 def _try_out(sandbox: str) -> None:
-    sandboxes.try_out(sandbox)
+    walls.try_out(sandbox)

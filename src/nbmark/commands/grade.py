@@ -1,0 +1,117 @@
+"""``nbmark grade``."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nbmark.commands.arguments import assignments_of, course_records, hiring, run_each, select
+from nbmark.commands.options import (
+    ALL,
+    ASSIGNMENT,
+    COURSE,
+    JSON,
+    SANDBOX,
+    STUDENTS,
+    WAIT,
+    WORKERS,
+    on_a_cluster,
+)
+
+if TYPE_CHECKING:
+    from nbmark.commands.arguments import Hire
+    from nbmark.course.course import Assignment
+    from nbmark.records.row import Row
+
+
+@click.command()
+@ASSIGNMENT
+@ALL
+@STUDENTS
+@click.option("--force", is_flag=True, help="Grade again what is graded already.")
+@WORKERS
+@SANDBOX
+@WAIT
+@COURSE
+@JSON
+@on_a_cluster
+def grade(
+    assignment: str | None,
+    whole_course: bool,
+    students: tuple[str, ...],
+    force: bool,
+    workers: int | None,
+    sandbox: str,
+    wait_s: float | None,
+    root: Path,
+    as_json: bool,
+    **cluster: Any,
+) -> None:
+    """Grade the submissions of ASSIGNMENT, or with --all of the whole course, that are due."""
+    hire = hiring(workers, sandbox, **cluster)
+    assignments = assignments_of(root, assignment, whole_course)
+    if whole_course:
+        _, folders = course_records(root)
+        selection = select(assignments, students, folders.students, "submitted/")
+    else:
+        selection = [(assignments[0], students or None)]
+    graded: list[tuple[Assignment, list[Row]]] = []
+
+    def run(assignment: Assignment, students: Sequence[str] | None) -> bool:
+        nobody = students is not None and not students
+        rows = [] if nobody else _grade(assignment, students, hire, sandbox, force, wait_s)
+        graded.append((assignment, rows))
+        if not as_json:
+            from nbmark.commands import tables
+
+            tables.print_rows(assignment.name, rows)
+        return not any(row.outcome == "not graded" for row in rows)
+
+    def print_results() -> None:
+        if as_json:
+            _print_json(graded, whole_course)
+
+    succeeded = run_each(selection, run, print_results)
+    print_results()
+    sys.exit(0 if succeeded else 1)
+
+
+def _grade(
+    assignment: Assignment,
+    students: Sequence[str] | None,
+    hire: Hire,
+    sandbox: str,
+    force: bool,
+    wait_s: float | None,
+) -> list[Row]:
+    with contextlib.closing(hire(assignment)) as workers:
+        # Loading nbgrader takes a second, in which the workers get ready on another processor.
+        workers.prepare()
+        from nbmark.commands.progress import Progress
+        from nbmark.course.lock import WAIT_S
+        from nbmark.grading.grade import grade
+        from nbmark.grading.job import Job, Settings
+
+        workers.start()
+        gradebook, folders = course_records(assignment.course.root)
+        settings = Settings(sandbox, force, wait_s=WAIT_S if wait_s is None else wait_s)
+        with contextlib.closing(Progress(assignment.name, "grade")) as progress:
+            return grade(Job(assignment, gradebook, folders, students, settings, progress), workers)
+
+
+def _print_json(graded: Sequence[tuple[Assignment, list[Row]]], whole_course: bool) -> None:
+    """Print the grades piece by piece, so that memory never holds them all."""
+    from nbmark.commands import json_pieces
+
+    objects = [json_pieces.grades(assignment, rows) for assignment, rows in graded]
+    pieces = (
+        json_pieces.object_with_list({}, "assignments", objects) if whole_course else objects[0]
+    )
+    for piece in pieces:
+        click.echo(piece, nl=False)
+    click.echo()

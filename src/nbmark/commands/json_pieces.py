@@ -1,0 +1,71 @@
+"""Large JSON results in pieces, so that memory never holds them whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from nbmark.course.course import Assignment
+from nbmark.errors import EvidenceUnusable
+from nbmark.models import Graded
+from nbmark.records import evidence
+from nbmark.records.feedback import diagnosis
+from nbmark.records.row import Row
+
+
+def grades(assignment: Assignment, rows: Iterable[Row]) -> Iterator[str]:
+    """Yield the object for ``nbmark grade --json``, with every check from the evidence."""
+    students = ([json.dumps(_row(assignment, row))] for row in rows)
+    return object_with_list({"assignment": assignment.name}, "students", students)
+
+
+def object_with_list(
+    fields: Mapping[str, Any], list_name: str, values: Iterable[Iterable[str]]
+) -> Iterator[str]:
+    """Yield a JSON object with some fields and a list; each value of the list comes in pieces."""
+    yield "{"
+    for name, value in fields.items():
+        yield f"{json.dumps(name)}: {json.dumps(value)}, "
+    yield f"{json.dumps(list_name)}: ["
+    for number, pieces in enumerate(values):
+        yield ",\n" if number else "\n"
+        yield from pieces
+    yield "\n]}"
+
+
+def _row(assignment: Assignment, row: Row) -> dict[str, Any]:
+    graded = _evidence(assignment, row) if row.scores else None
+    return {
+        "student": row.student,
+        "outcome": row.outcome,
+        "points": row.earned if row.scores else None,
+        "trouble": row.trouble,
+        "sandbox": graded.sandbox if graded else None,
+        "seconds": round(graded.seconds, 3) if graded else None,
+        "spent_s": {name: round(s, 4) for name, s in graded.spent_s.items()} if graded else {},
+        "unreadable": graded.unreadable if graded else {},
+        "cells": msgspec.to_builtins(row.scores),
+        "checks": [
+            {
+                "name": result.check.name,
+                "cell": result.check.cell,
+                "title": result.check.title,
+                "outcome": result.outcome,
+                "points": result.earned,
+                "says": diagnosis(result),
+                "own": result.own,
+                "trace": result.trace,
+            }
+            for result in (graded.results if graded else [])
+        ],
+    }
+
+
+def _evidence(assignment: Assignment, row: Row) -> Graded | None:
+    try:
+        return evidence.load(assignment.course, assignment.name, row.student)
+    except EvidenceUnusable:  # removed since the row was made, which still holds the points
+        return None

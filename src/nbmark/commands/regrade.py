@@ -1,0 +1,101 @@
+"""``nbmark regrade``."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nbmark.commands.arguments import assignments_of, course_records, run_each, select
+from nbmark.commands.options import ALL, ASSIGNMENT, COURSE, JSON, SANDBOX, STUDENTS, WAIT, WORKERS
+
+if TYPE_CHECKING:
+    from nbmark.course.course import Assignment
+    from nbmark.grading.regrade import Change
+
+
+@click.command()
+@ASSIGNMENT
+@ALL
+@STUDENTS
+@click.option("--apply", "apply_changes", is_flag=True, help="Write the new points.")
+@WORKERS
+@SANDBOX
+@WAIT
+@COURSE
+@JSON
+def regrade(
+    assignment: str | None,
+    whole_course: bool,
+    students: tuple[str, ...],
+    apply_changes: bool,
+    workers: int | None,
+    sandbox: str,
+    wait_s: float | None,
+    root: Path,
+    as_json: bool,
+) -> None:
+    """Judge graded submissions of ASSIGNMENT again by today's checks, or with --all of every one.
+
+    Shows how everybody's points change and why, and writes them only with --apply. The recorded
+    answers are enough, so no student's code runs. Where a check asks a new question, or the
+    instructor's cells have changed, notebooks run again; the summary says how many.
+    """
+    from nbmark.commands import tables
+    from nbmark.records import evidence
+
+    course_records(root)  # a broken configuration is reported before anything runs
+    assignments = assignments_of(root, assignment, whole_course)
+    if whole_course:
+        present = functools.partial(evidence.students, assignments[0].course)
+        selection = select(assignments, students, present, "evidence/")
+    else:
+        selection = [(assignments[0], students or None)]
+    reports: list[dict[str, Any]] = []
+
+    def run(assignment: Assignment, students: Sequence[str] | None) -> bool:
+        nobody = students is not None and not students
+        changes = (
+            [] if nobody else _judge(assignment, students, apply_changes, workers, sandbox, wait_s)
+        )
+        reports.append(tables.changes_as_json(assignment.name, changes, applied=apply_changes))
+        if not as_json:
+            tables.print_changes(assignment.name, changes, applied=apply_changes)
+        return not any(change.trouble for change in changes)
+
+    def print_results() -> None:
+        if as_json:
+            tables.print_json({"assignments": reports} if whole_course else reports[0])
+
+    succeeded = run_each(selection, run, print_results)
+    print_results()
+    sys.exit(0 if succeeded else 1)
+
+
+def _judge(
+    assignment: Assignment,
+    students: Sequence[str] | None,
+    apply_changes: bool,
+    workers: int | None,
+    sandbox: str,
+    wait_s: float | None,
+) -> list[Change]:
+    from nbmark.commands.progress import Progress
+    from nbmark.course.lock import WAIT_S
+    from nbmark.grading.job import Job, Settings
+    from nbmark.grading.regrade import apply, compare
+    from nbmark.workers.pool import CheckPool, cores
+
+    gradebook, folders = course_records(assignment.course.root)
+    settings = Settings(sandbox, wait_s=WAIT_S if wait_s is None else wait_s)
+    with (
+        contextlib.closing(CheckPool(assignment, sandbox, workers or cores())) as pool,
+        contextlib.closing(Progress(assignment.name, "judge again")) as progress,
+    ):
+        job = Job(assignment, gradebook, folders, students, settings, progress)
+        return apply(job, pool) if apply_changes else compare(job, pool)

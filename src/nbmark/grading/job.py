@@ -1,0 +1,78 @@
+"""One assignment to grade or to judge again, and everything that is needed for it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from nbmark.authoring.verify import ensure_verified
+from nbmark.course.course import Assignment
+from nbmark.course.folders import Folders
+from nbmark.course.lock import WAIT_S, course_lock
+from nbmark.gradebook.gradebook import CourseGradebook
+from nbmark.grading.progress import Watcher
+from nbmark.intake.receive import Inbox
+from nbmark.records.store import Records
+from nbmark.sandbox import walls
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to do a job.
+
+    Parameters
+    ----------
+    sandbox
+        The kind of sandbox, a key of `walls.KINDS`.
+    force
+        Whether to grade submissions again that are graded already.
+    create_students
+        Whether a submission may add its student to the gradebook.
+    wait_s
+        How long to wait for another grading of the course.
+    """
+
+    sandbox: str
+    force: bool = False
+    create_students: bool = True
+    wait_s: float = WAIT_S
+
+
+@dataclass(frozen=True)
+class Job:
+    """One assignment of a course, and who of its students.
+
+    Parameters
+    ----------
+    students
+        Their ids, None for everybody.
+    """
+
+    assignment: Assignment
+    gradebook: CourseGradebook
+    folders: Folders
+    students: Sequence[str] | None
+    settings: Settings
+    watcher: Watcher = field(default_factory=Watcher)
+
+    @contextlib.contextmanager
+    def begun(self) -> Iterator[tuple[Inbox, Records]]:
+        """Hold the course lock and one connection to the gradebook, with verified material.
+
+        Raises
+        ------
+        SandboxUnavailable
+            If students' code could read the course's files.
+        AssignmentError
+            If the material is broken.
+        InfrastructureError
+            If another grading of the course does not end in time.
+        """
+        course, sandbox = self.assignment.course, self.settings.sandbox
+        walls.refuse_exposed(sandbox, course.root, "move the course")
+        lock = course_lock(course, self.settings.wait_s, self.watcher.waiting)
+        with lock, self.gradebook.kept_open():
+            ensure_verified(self.assignment, sandbox, on_case=self.watcher.verifying)
+            records = Records(self.assignment, self.gradebook, self.folders)
+            yield Inbox(self.assignment, self.folders), records

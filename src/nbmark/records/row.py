@@ -1,0 +1,33 @@
+"""One line about one student's submission, as tables and logs show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from nbmark.models import CellScore
+
+
+@dataclass(frozen=True)
+class Row:
+    """The outcome for one student's submission.
+
+    Parameters
+    ----------
+    scores
+        Grade id → points, empty if there are none.
+    says
+        The first thing to know about it, for a table.
+    trouble
+        Why it was not graded.
+    """
+
+    student: str
+    outcome: Literal["graded", "up to date", "not graded"]
+    scores: dict[str, CellScore] = field(default_factory=dict)
+    says: str = ""
+    trouble: str = ""
+
+    @property
+    def earned(self) -> float:
+        return round(sum(score.earned for score in self.scores.values()), 9)

@@ -1,0 +1,4 @@
+"""One submission at work: its notebooks run cell by cell in sandboxes, or answer from evidence.
+
+Runs in check processes. May import `sandbox` and what stands below.
+"""

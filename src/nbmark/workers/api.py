@@ -1,0 +1,36 @@
+"""What grading knows about its workers, whether they are processes here or a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from nbmark.models import Graded, Submission
+
+Submit = Callable[[Submission], Future[Graded]]
+
+
+class Workers(Protocol):
+    """The workers that run submissions.
+
+    Attributes
+    ----------
+    at_once
+        How many submissions should be under way to keep all workers busy; it may change meanwhile.
+    """
+
+    at_once: int
+
+    def prepare(self) -> None:
+        """Begin to get ready, in the background."""
+
+    def start(self) -> None:
+        """Start whatever is not running yet."""
+
+    def running(self) -> AbstractContextManager[Submit]:
+        """Give the function that submits work; an exception in the block ends its work."""
+
+    def close(self) -> None:
+        """End all workers."""
