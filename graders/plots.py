@@ -1,4 +1,4 @@
-"""What is drawn in an axes, seen through the proxy, and judged in words that help."""
+"""Pictures that students draw, read from their axes and compared with the expected one."""
 
 from __future__ import annotations
 
@@ -14,36 +14,40 @@ Array = NDArray[np.float64]
 
 
 def drawn_in(axes: Any) -> dict[str, Any]:
-    """Points, lines, strokes, bars, contours, scales and labels of an axes as plain lists."""
+    """Return points, lines, segments, bars, contours, scales and labels of an axes as plain lists.
+
+    nbmark sends the source of this probe to the student's process, so it imports what it needs.
+    """
     import numpy as np
     from matplotlib.collections import LineCollection, PathCollection
     from matplotlib.contour import ContourSet
 
-    groups, strokes, lines, contours = [], [], [], 0
-    for one in [*axes.collections, *axes.images]:
-        if isinstance(one, ContourSet):
+    groups, segments, lines, contours = [], [], [], 0
+    for artist in [*axes.collections, *axes.images]:
+        if isinstance(artist, ContourSet):
             contours += 1
-        elif isinstance(one, LineCollection):
-            strokes += [np.asarray(part, float).tolist() for part in one.get_segments()]
-        elif isinstance(one, PathCollection):
-            groups.append(np.asarray(one.get_offsets(), float).tolist())
-    for one in axes.lines:
+        elif isinstance(artist, LineCollection):
+            segments += [np.asarray(part, float).tolist() for part in artist.get_segments()]
+        elif isinstance(artist, PathCollection):
+            groups.append(np.asarray(artist.get_offsets(), float).tolist())
+    for line in axes.lines:
         path = np.column_stack(
-            [np.asarray(one.get_xdata(), float), np.asarray(one.get_ydata(), float)]
+            [np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)]
         )
-        if one.get_marker() not in ("None", "none", "", " ", None):
+        # A line with markers counts twice: students may draw points with plot(x, y, "o").
+        if line.get_marker() not in ("None", "none", "", " ", None):
             groups.append(path.tolist())
-        if one.get_linestyle() not in ("None", "none", "", " "):
+        if line.get_linestyle() not in ("None", "none", "", " "):
             lines.append(path.tolist())
     return {
         "groups": groups,
-        "strokes": strokes,
+        "segments": segments,
         "lines": lines,
         "contours": contours,
         "bars": [
-            [float(one.get_width()), float(one.get_height())]
-            for one in axes.patches
-            if hasattr(one, "get_height")
+            [float(patch.get_width()), float(patch.get_height())]
+            for patch in axes.patches
+            if hasattr(patch, "get_height")
         ],
         "labels": [axes.get_xlabel(), axes.get_ylabel()],
         "scales": [axes.get_xscale(), axes.get_yscale()],
@@ -51,73 +55,81 @@ def drawn_in(axes: Any) -> dict[str, Any]:
 
 
 class Picture:
-    """What a student's axes shows.
+    """The contents of a student's axes.
 
     Attributes
     ----------
-    groups, points
-        Markers that were drawn together, each of shape (n, 2), and all of them.
+    groups
+        The markers that one call drew, shape (n, 2), for each call.
+    points
+        All markers of all groups, shape (n, 2).
     lines
-        Each drawn line, shape (n, 2); strokes of ``vlines`` and ``hlines`` are in `strokes`.
+        The corners of each line, shape (n, 2).
+    segments
+        The two ends of each segment that ``vlines`` or ``hlines`` drew.
     """
 
     def __init__(self, student: Student, axes: str | Expr, name: str = "") -> None:
         self.name = name or str(axes)
-        seen = student.probe(drawn_in, axes).value
-        self.groups = [_pairs(one) for one in seen["groups"]]
+        contents = student.probe(drawn_in, axes).value
+        self.groups = [_pairs(group) for group in contents["groups"]]
         self.points = np.concatenate([np.empty((0, 2)), *self.groups])
-        self.lines = [_pairs(one) for one in seen["lines"]]
-        self.strokes = [_pairs(one) for one in seen["strokes"]]
-        self.bars: list[list[float]] = seen["bars"]  # width and height of each
-        self.contours: int = seen["contours"]
-        self.labels: list[str] = seen["labels"]
-        self.scales: list[str] = seen["scales"]
+        self.lines = [_pairs(line) for line in contents["lines"]]
+        self.segments = [_pairs(segment) for segment in contents["segments"]]
+        self.bars: list[list[float]] = contents["bars"]  # width and height of each
+        self.contours: int = contents["contours"]
+        self.labels: list[str] = contents["labels"]
+        self.scales: list[str] = contents["scales"]
 
     def must_have_labels(self) -> None:
-        """Fail unless both axes say what they show."""
-        if not all(isinstance(one, str) and one.strip() for one in self.labels):
-            fail(f"Label both axes of {self.name} with what they show and its unit.")
+        """Fail unless both axes have a label."""
+        # Labels come from the student's process, so they may be of any type.
+        if not all(isinstance(label, str) and label.strip() for label in self.labels):
+            fail(f"Label both axes of {self.name} with the quantity and its unit.")
 
     def has_curve(self, values: Array, rel: float = 1e-3, abs: float = 1e-6) -> bool:
-        """Whether some line has exactly these heights, in this order, whatever stands below."""
+        """Return whether some line has exactly these heights in this order, at any x."""
         return any(
             len(line) == len(values) and close(line[:, 1], values, rel, abs) for line in self.lines
         )
 
     def has_path(self, path: Array, rel: float = 1e-3, abs: float = 1e-6) -> bool:
-        """Whether the points of `path` are joined by a line in this order, or all marked."""
-        wanted = np.asarray(path)
-        if any(line.shape == wanted.shape and close(line, wanted, rel, abs) for line in self.lines):
+        """Return whether a line joins the points of `path` in this order, or markers show all."""
+        points = np.asarray(path)
+        if any(line.shape == points.shape and close(line, points, rel, abs) for line in self.lines):
             return True
-        return len(wanted) > 0 and all(self.has_point(one, rel, abs) for one in wanted)
+        return len(points) > 0 and all(self.has_point(point, rel, abs) for point in points)
 
     def has_point(self, point: Iterable[float], rel: float = 1e-3, abs: float = 1e-6) -> bool:
-        """Whether a marker stands there."""
+        """Return whether a marker stands at `point`."""
         near = np.isclose(self.points, np.asarray(point), rtol=rel, atol=abs)
         return bool(near.all(axis=1).any())
 
     def marks(self, point: Iterable[float]) -> bool:
-        """Whether a marker stands there that was drawn for itself."""
+        """Return whether a marker at `point` was drawn on its own, so that it stands out."""
         return any(
-            len(one) == 1 and close(one[0], np.asarray(point), 1e-3, 1e-6) for one in self.groups
+            len(group) == 1 and close(group[0], np.asarray(point), 1e-3, 1e-6)
+            for group in self.groups
         )
 
     def has_function(
-        self, height: Any, left: float, right: float, rel: float = 1e-3, points: int = 2
+        self, height: Any, start: float, end: float, rel: float = 1e-3, points: int = 2
     ) -> bool:
-        """Whether a line follows ``height(x)`` all the way between `left` and `right`."""
+        """Return whether a line follows ``height(x)`` all the way from `start` to `end`."""
         for line in self.lines:
             x, y = line.T
-            covers = len(x) >= points and x.min() <= left and x.max() >= right
+            covers = len(x) >= points and x.min() <= start and x.max() >= end
+            # The absolute tolerance is a share of the range, because a curve may cross zero.
             if covers and close(y, height(x), rel, rel * float(np.ptp(height(x)))):
                 return True
         return False
 
 
-def close(left: Array, right: Array, rel: float, abs: float) -> bool:
-    """Whether two arrays agree; gaps (nan) and infinities must stand in the same places."""
+def close(actual: Array, expected: Array, rel: float, abs: float) -> bool:
+    """Return whether two arrays agree, with gaps (nan) and infinities in the same places."""
+    # A diverging walk ends with infinite losses, and NumPy must not warn about them.
     with np.errstate(all="ignore"):
-        return bool(np.isclose(left, right, rtol=rel, atol=abs, equal_nan=True).all())
+        return bool(np.isclose(actual, expected, rtol=rel, atol=abs, equal_nan=True).all())
 
 
 def _pairs(values: Any) -> Array:

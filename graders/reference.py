@@ -1,4 +1,4 @@
-"""The chapter's mathematics, once, in NumPy float64: what every hidden check compares with.
+"""The chapter's mathematics in NumPy float64, the reference for every hidden check.
 
 The model is ``y = a*x + b`` with the slope `a` in mmHg per year and the intercept `b` in mmHg.
 """
@@ -26,84 +26,86 @@ SBP: Array = np.array(
 
 
 def predict(a: float, b: float, x: Array = AGE) -> Array:
-    """The line's values at the ages `x`, in mmHg."""
+    """Return the line's values at the ages `x`, in mmHg."""
     return a * x + b
 
 
 def residuals(a: float, b: float, rows: int | None = None) -> Array:
-    """Observed minus predicted for the first `rows` women (None: all), in mmHg (figure 3.3)."""
+    """Return observed minus predicted, in mmHg, for the first `rows` women or all (figure 3.3)."""
     return SBP[:rows] - predict(a, b, AGE[:rows])
 
 
 def rss(a: float, b: float, rows: int | None = None) -> float:
-    """The sum of squared residuals, in mmHg² (section 3.1.1)."""
+    """Return the sum of squared residuals, in mmHg² (section 3.1.1)."""
     return float(np.sum(residuals(a, b, rows) ** 2))
 
 
 def mse(a: float, b: float, rows: int | None = None) -> float:
-    """The mean of the squared residuals, in mmHg² (equation 3.1)."""
+    """Return the mean of the squared residuals, in mmHg² (equation 3.1)."""
     return float(np.mean(residuals(a, b, rows) ** 2))
 
 
 def closed_form(x: Array, y: Array) -> tuple[float, float]:
-    """Slope and intercept of the line with the smallest MSE; `x` must not be constant."""
+    """Return slope and intercept of the line with the smallest MSE; `x` must not be constant."""
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     a = float(np.sum((x - x.mean()) * (y - y.mean())) / np.sum((x - x.mean()) ** 2))
     return a, float(y.mean() - a * x.mean())
 
 
 def normal_equations(x: Array = AGE, y: Array = SBP) -> tuple[Array, Array]:
-    """Matrix (2, 2) and right-hand side (2,) of the equations for (a, b), as sums."""
+    """Return matrix (2, 2) and right-hand side (2,) of the equations for (a, b), as sums."""
     matrix = np.array([[np.sum(x * x), np.sum(x)], [np.sum(x), len(x)]], dtype=np.float64)
     return matrix, np.array([np.sum(x * y), np.sum(y)], dtype=np.float64)
 
 
 # One parameter (section 3.2.1) -----------------------------------------------------------------
 
-FIXED_B = 87.6  # mmHg: the intercept that section 3.2.1 takes for granted
+FIXED_B = 87.6  # mmHg: the intercept that section 3.2.1 takes as known
 
 
 def gradient(a: float, b: float, x: Array = AGE, y: Array = SBP) -> tuple[float, float]:
-    """The MSE's partial derivatives for a and b (the formulas above equation 3.3)."""
+    """Return the MSE's partial derivatives for a and b (the formulas above equation 3.3)."""
     error = a * x + b - y
     return float(2 * np.mean(error * x)), float(2 * np.mean(error))
 
 
 def loss_1d(a: float, b: float = FIXED_B) -> float:
-    """The MSE as a function of the slope alone (figure 3.4)."""
+    """Return the MSE as a function of the slope alone (figure 3.4)."""
     return mse(a, b)
 
 
 def slope_1d(a: float, b: float = FIXED_B) -> float:
-    """The derivative of `loss_1d`, in mmHg² per (mmHg per year)."""
+    """Return the derivative of `loss_1d`, in mmHg² per (mmHg per year)."""
     return gradient(a, b)[0]
 
 
 def curvature_1d(x: Array = AGE) -> float:
-    """The second derivative of `loss_1d`, which is the same everywhere."""
+    """Return the second derivative of `loss_1d`, which is the same everywhere."""
     return float(2 * np.mean(x**2))
 
 
 def best_a_1d(b: float = FIXED_B) -> float:
-    """The slope at which `loss_1d` is smallest."""
+    """Return the slope at which `loss_1d` is smallest."""
     return float(np.mean((SBP - b) * AGE) / np.mean(AGE**2))
 
 
 def descend_1d(a0: float, eta: float, steps: int, b: float = FIXED_B) -> Array:
-    """The slopes of step 0 to `steps` (equation 3.2), shape (steps + 1,)."""
+    """Return the slopes of step 0 to `steps` (equation 3.2), shape (steps + 1,)."""
     history = [a0]
+    # A diverging walk overflows to inf and nan, about which NumPy must not warn.
     with np.errstate(all="ignore"):
         for _ in range(steps):
             history.append(float(np.float64(history[-1]) - eta * slope_1d(history[-1], b)))
     return np.array(history)
 
 
-def steps_needed_1d(eta: float, a0: float = 0.5, most: int = 10_000) -> int | None:
-    """The first step within 0.001 of the smallest `loss_1d`; None if there is none up to `most`."""
+def steps_needed_1d(eta: float, a0: float = 0.5, max_steps: int = 10_000) -> int | None:
+    """Return the first of `max_steps` steps within 0.001 of the smallest `loss_1d`, or None."""
     smallest, a = loss_1d(best_a_1d()), a0
-    for step in range(most + 1):
+    for step in range(max_steps + 1):
         if loss_1d(a) - smallest <= 0.001:
             return step
+        # The best slope is near 1, so a walk that gets this far has diverged (or is nan).
         if not abs(a) < 1e6:
             return None
         a -= eta * slope_1d(a)
@@ -114,23 +116,24 @@ def steps_needed_1d(eta: float, a0: float = 0.5, most: int = 10_000) -> int | No
 
 
 def bowl_data() -> tuple[Array, Array]:
-    """The simulated data of figure 3.7: 50 points around y = x + 1."""
+    """Return the simulated data of figure 3.7: 50 points around y = x + 1."""
+    # The legacy generator, as in the notebook: NumPy guarantees that its stream never changes.
     state = np.random.RandomState(42)
     x = state.normal(0, 1, 50)
     return x, x + 1 + state.normal(0, 1, 50)
 
 
 def loss_of(a: float, b: float, x: Array, y: Array) -> float:
-    """The MSE of a line on any data."""
+    """Return the MSE of a line on any data."""
     return float(np.mean((y - (a * x + b)) ** 2))
 
 
 def descend(a0: float, b0: float, eta: float, steps: int, x: Array = AGE, y: Array = SBP) -> Array:
-    """(a, b) of step 0 to `steps` (equation 3.3), shape (steps + 1, 2).
+    """Return (a, b) of step 0 to `steps` (equation 3.3), shape (steps + 1, 2).
 
-    Works with the four means the gradient consists of, so that 80 000 steps take no time.
+    The gradient needs only four means of the data, so 80 000 steps take a fraction of a second.
     """
-    xx, xy, mx, my = (float(np.mean(one)) for one in (x * x, x * y, x, y))
+    xx, xy, mx, my = (float(np.mean(values)) for values in (x * x, x * y, x, y))
     path = np.empty((steps + 1, 2))
     path[0] = a, b = a0, b0
     for step in range(1, steps + 1):
@@ -141,13 +144,13 @@ def descend(a0: float, b0: float, eta: float, steps: int, x: Array = AGE, y: Arr
 
 
 def first_within(losses: Array, smallest: float, distance: float = 0.001) -> int:
-    """The first index at which a loss is at most `distance` above the smallest; -1 for none."""
+    """Return the first index whose loss is at most `distance` above the smallest, or -1."""
     near = np.flatnonzero(np.asarray(losses) - smallest <= distance)
     return int(near[0]) if len(near) else -1
 
 
 def losses_along(path: Array, x: Array = AGE, y: Array = SBP) -> Array:
-    """The MSE at each row (a, b) of a path, by the five sums it consists of."""
+    """Return the MSE at each row (a, b) of a path, computed from five means of the data."""
     a, b = path[:, 0], path[:, 1]
     return (
         np.mean(y**2)
@@ -160,12 +163,12 @@ def losses_along(path: Array, x: Array = AGE, y: Array = SBP) -> Array:
 
 
 def hessian(x: Array = AGE) -> Array:
-    """The MSE's second derivatives in the order (a, b), shape (2, 2); they do not depend on y."""
+    """Return the MSE's second derivatives in the order (a, b), shape (2, 2), for any y."""
     return 2 * np.array([[np.mean(x * x), np.mean(x)], [np.mean(x), 1.0]])
 
 
 def standardised(x: Array = AGE) -> Array:
-    """``(x - mean) / std`` with the population's standard deviation."""
+    """Return ``(x - mean) / std`` with the population's standard deviation."""
     return (x - x.mean()) / x.std()
 
 
@@ -173,10 +176,10 @@ def standardised(x: Array = AGE) -> Array:
 
 
 def sgd(batch_size: int, eta: float, epochs: int, seed: int, x: Array | None = None) -> Array:
-    """(a, b) before and after each update on standardised age from (0, 139).
+    """Return (a, b) before and after each update on standardised age, from (0, 139).
 
-    Each epoch draws one order with ``RandomState(seed).permutation`` and takes consecutive slices;
-    the last may be shorter. Shape (updates + 1, 2).
+    Each epoch draws an order with ``permutation`` of one ``RandomState(seed)`` and takes
+    consecutive slices of it. The last slice may be shorter. The shape is (updates + 1, 2).
     """
     x = standardised() if x is None else x
     state, line, path = np.random.RandomState(seed), (0.0, 139.0), [(0.0, 139.0)]
@@ -191,7 +194,7 @@ def sgd(batch_size: int, eta: float, epochs: int, seed: int, x: Array | None = N
 
 
 def momentum_step(p: Array, g: Array, v: Array, mu: float, eta: float) -> tuple[Array, Array]:
-    """New parameters and velocity of the heavy ball (Sutskever et al. 2013, without Nesterov)."""
+    """Return parameters and velocity of the heavy ball (Sutskever et al. 2013, not Nesterov's)."""
     v = mu * v - eta * g
     return p + v, v
 
@@ -207,7 +210,7 @@ def adam_step(
     beta2: float = 0.999,
     eps: float = 1e-8,
 ) -> tuple[Array, Array, Array]:
-    """New parameters and both averages of Adam (Kingma and Ba 2015, algorithm 1); t starts at 1."""
+    """Return parameters and both averages of Adam (Kingma and Ba 2015, algorithm 1), t from 1."""
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * g**2
     return p - eta * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps), m, v
@@ -216,13 +219,13 @@ def adam_step(
 def rmsprop_step(
     p: Array, g: Array, s: Array, eta: float, rho: float = 0.9, eps: float = 1e-7
 ) -> tuple[Array, Array]:
-    """New parameters and the average of squares of RMSProp (Tieleman and Hinton 2012)."""
+    """Return parameters and the average of squares of RMSProp (Tieleman and Hinton 2012)."""
     s = rho * s + (1 - rho) * g**2
     return p - eta * g / (np.sqrt(s) + eps), s
 
 
 def momentum_path(mu: float, eta: float, steps: int) -> Array:
-    """(a, b) of the heavy ball on the blood pressure from (0, 139), shape (steps + 1, 2)."""
+    """Return (a, b) of the heavy ball on the blood pressure from (0, 139), shape (steps + 1, 2)."""
     p, v, path = np.array([0.0, 139.0]), np.zeros(2), [np.array([0.0, 139.0])]
     for _ in range(steps):
         p, v = momentum_step(p, np.array(gradient(*p)), v, mu, eta)
@@ -231,7 +234,7 @@ def momentum_path(mu: float, eta: float, steps: int) -> Array:
 
 
 def adam_path(eta: float, steps: int, eps: float = 1e-8) -> Array:
-    """(a, b) of Adam on the blood pressure from (0, 139), shape (steps + 1, 2)."""
+    """Return (a, b) of Adam on the blood pressure from (0, 139), shape (steps + 1, 2)."""
     p, path = np.array([0.0, 139.0]), [np.array([0.0, 139.0])]
     m, v = np.zeros(2), np.zeros(2)
     for t in range(1, steps + 1):
@@ -241,7 +244,7 @@ def adam_path(eta: float, steps: int, eps: float = 1e-8) -> Array:
 
 
 def rmsprop_path(eta: float, steps: int) -> Array:
-    """(a, b) of RMSProp on the blood pressure from (0, 139), shape (steps + 1, 2)."""
+    """Return (a, b) of RMSProp on the blood pressure from (0, 139), shape (steps + 1, 2)."""
     p, s, path = np.array([0.0, 139.0]), np.zeros(2), [np.array([0.0, 139.0])]
     for _ in range(steps):
         p, s = rmsprop_step(p, np.array(gradient(*p)), s, eta)
@@ -253,7 +256,7 @@ def rmsprop_path(eta: float, steps: int) -> Array:
 
 
 def backprop(a: float, b: float, x: float, y: float) -> dict[str, float]:
-    """All values and gradients for one woman; the residual is predicted minus observed."""
+    """Return all values and gradients for one woman; the residual is predicted minus observed."""
     ax = a * x
     abx = ax + b
     r = abx - y
@@ -276,11 +279,12 @@ def backprop(a: float, b: float, x: float, y: float) -> dict[str, float]:
 
 
 def patient(student: str) -> tuple[int, int, float, int]:
-    """Age, pressure, slope and intercept of a student's own patient in `local-gradients`.
+    """Return age, pressure, slope and intercept of a student's own patient in `local-gradients`.
 
-    SHA-256 of course, assignment, id and the number of the attempt, until the residual is between 3
-    and 60 mmHg: then all known mistakes differ from the answer. As `personal.py` beside the
-    notebook does it, which no check trusts.
+    The numbers come from the SHA-256 of course, assignment, id and number of the attempt. Attempts
+    go on until the residual is between 3 and 60 mmHg, because then every listed mistake differs
+    from the answer. `personal.py` beside the notebook draws the same patient. No check trusts that
+    file, because it runs in the student's process.
     """
     for attempt in itertools.count():
         text = "\0".join(["curve-fitting", "local-gradients", student, str(attempt)])
@@ -299,12 +303,13 @@ def patient(student: str) -> tuple[int, int, float, int]:
 
 
 def program_gradient(program: list[list[Any]], inputs: list[float]) -> tuple[float, list[float]]:
-    """Value and gradient of a small program, forwards: each number carries its derivatives.
+    """Return value and gradient of a small program, in forward mode: numbers carry derivatives.
 
-    Steps are ``[operation, i, j]`` with places in the list of all numbers so far, inputs first;
-    operations are ``add``, ``sub``, ``mul``, ``square``; ``["const", c]`` appends a constant.
+    A step is ``[operation, i, j]``; i and j are places in the list of all numbers so far, inputs
+    first. Operations are ``add``, ``sub``, ``mul`` and ``square``. The step ``["const", c]``
+    appends a constant.
     """
-    numbers = [(one, np.eye(len(inputs))[i]) for i, one in enumerate(inputs)]
+    numbers = [(value, np.eye(len(inputs))[i]) for i, value in enumerate(inputs)]
     for operation, *rest in program:
         if operation == "const":
             numbers.append((rest[0], np.zeros(len(inputs))))
@@ -319,4 +324,4 @@ def program_gradient(program: list[list[Any]], inputs: list[float]) -> tuple[flo
             }[operation]
         )
     value, gradient_of_all = numbers[-1]
-    return float(value), [float(one) for one in gradient_of_all]
+    return float(value), [float(slope) for slope in gradient_of_all]

@@ -1,4 +1,8 @@
-"""Probes for live TensorFlow objects: they run beside the student's and give plain data back."""
+"""Probes for live TensorFlow objects: they run beside the student's code and return plain data.
+
+Each probe travels to the student's process as source text, so it imports what it needs itself. The
+caps on names, nodes and files keep the answers of odd submissions small.
+"""
 
 from __future__ import annotations
 
@@ -6,51 +10,58 @@ from typing import Any
 
 
 def nodes_of(graph: Any) -> dict[str, Any]:
-    """Operation name → type and number of values (constants; else None), of a graph."""
+    """Return the type and the number of values of each operation in a graph, by name.
+
+    Only constants have a number of values; other operations have None.
+    """
     import tensorflow as tf
 
-    found = {}
+    nodes = {}
     for op in graph.get_operations()[:500]:
         size = None
         if op.type == "Const":
             size = int(tf.make_ndarray(op.get_attr("value")).size)
-        found[op.name] = [op.type, size]
-    return found
+        nodes[op.name] = [op.type, size]
+    return nodes
 
 
-def way_from(variable: Any, top: Any) -> list[str]:
-    """Types of the operations that a value passes from a variable up to the node `top`."""
+def types_on_path(variable: Any, top: Any) -> list[str]:
+    """Return the operation types that a value passes from a variable up to the node `top`."""
 
     def search(op: Any, depth: int) -> list[str] | None:
         if op is variable.op or (op.type == "ReadVariableOp" and op.inputs[0].op is variable.op):
             return []
-        for one in op.inputs if depth < 40 else ():
-            way = search(one.op, depth + 1)
-            if way is not None:
-                return [*way, op.type]
+        # The graph of the task is five operations deep, so 40 levels are generous.
+        for tensor in op.inputs if depth < 40 else ():
+            path = search(tensor.op, depth + 1)
+            if path is not None:
+                return [*path, op.type]
         return None
 
-    types = search(top.op, 0) or []
-    return [one for one in types if one not in ("Identity", "ReadVariableOp", "Cast")]
+    # These pass a value on as it is (Cast changes only its type), so they do not count.
+    passive = ("Identity", "ReadVariableOp", "Cast")
+    return [op_type for op_type in search(top.op, 0) or [] if op_type not in passive]
 
 
 def run_at(graph: Any, a: Any, b: Any, node: Any, points: Any) -> list[Any]:
-    """Values of a node for each pair that the variables `a` and `b` are set to."""
+    """Return a node's values for each pair (a, b) of values for the variables `a` and `b`."""
     import numpy as np
     import tensorflow as tf
 
-    found = []
+    values = []
     with tf.compat.v1.Session(graph=graph) as session:
         for point in points:
             for variable, value in zip((a, b), point, strict=True):
+                # Feeding the initial value sets variables of both kinds; resource variables
+                # cannot be fed themselves.
                 start = variable.initializer
                 session.run(start, {start.inputs[1]: value})
-            found.append(np.asarray(session.run(node), dtype=float).tolist())
-    return found
+            values.append(np.asarray(session.run(node), dtype=float).tolist())
+    return values
 
 
 def line_after(graph: Any, a: Any, b: Any, operation: Any, point: Any, steps: int) -> list[float]:
-    """Values of the variables `a` and `b` after running an operation some times from `point`."""
+    """Run an operation `steps` times from `point`, and return the variables `a` and `b`."""
     import tensorflow as tf
 
     with tf.compat.v1.Session(graph=graph) as session:
@@ -59,27 +70,27 @@ def line_after(graph: Any, a: Any, b: Any, operation: Any, point: Any, steps: in
             session.run(start, {start.inputs[1]: value})
         for _ in range(steps):
             session.run(operation)
-        return [float(session.run(one)) for one in (a, b)]
+        return [float(session.run(variable)) for variable in (a, b)]
 
 
-def traced(function: Any) -> list[str] | None:
-    """Operation types of a `tf.function` of two numbers; None for a plain function."""
+def traced_types(function: Any) -> list[str] | None:
+    """Return the operation types of a `tf.function` of two numbers; None for a plain function."""
     import tensorflow as tf
 
     if not hasattr(function, "get_concrete_function"):
         return None
     spec = tf.TensorSpec([], tf.float32)
     operations = function.get_concrete_function(spec, spec).graph.get_operations()
-    return [one.type for one in operations[:200]]
+    return [op.type for op in operations[:200]]
 
 
 def nodes_in_events(folder: str) -> list[list[str]]:
-    """Name and type of the nodes in the event files of a folder."""
+    """Return the name and type of each node in the event files of a folder."""
     import os
 
     import tensorflow as tf
 
-    found = []
+    nodes = []
     names = sorted(os.listdir(folder))[:20] if os.path.isdir(folder) else []
     for name in names:
         path = os.path.join(folder, name)
@@ -88,24 +99,26 @@ def nodes_in_events(folder: str) -> list[list[str]]:
         for event in tf.compat.v1.train.summary_iterator(path):
             if event.HasField("graph_def"):
                 graph = tf.compat.v1.GraphDef.FromString(event.graph_def)
-                found += [[node.name, node.op] for node in graph.node[:500]]
-    return found
+                nodes += [[node.name, node.op] for node in graph.node[:500]]
+    return nodes
 
 
 def description_of(model: Any) -> dict[str, Any]:
-    """Layers, size, weights, optimizer and loss of a Keras model, as plain data."""
+    """Return layers, size, weights, optimiser and loss of a Keras model, as plain data."""
     import numpy as np
 
-    layers = [one for one in model.layers if type(one).__name__ != "InputLayer"]
+    # A functional model lists its input as a layer, a sequential one does not.
+    layers = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
+    weights = [float(weight) for part in model.get_weights() for weight in np.ravel(part)]
     optimizer, loss = getattr(model, "optimizer", None), getattr(model, "loss", None)
     return {
-        "layers": [type(one).__name__ for one in layers][:50],
-        "units": [getattr(one, "units", None) for one in layers][:50],
+        "layers": [type(layer).__name__ for layer in layers][:50],
+        "units": [getattr(layer, "units", None) for layer in layers][:50],
         "activations": [
-            getattr(getattr(one, "activation", None), "__name__", "") for one in layers
+            getattr(getattr(layer, "activation", None), "__name__", "") for layer in layers
         ],
         "parameters": int(model.count_params()),
-        "weights": [float(one) for part in model.get_weights() for one in np.ravel(part)][:50],
+        "weights": weights[:50],
         "optimizer": type(optimizer).__name__,
         "rate": float(optimizer.learning_rate) if optimizer is not None else None,
         "iterations": int(optimizer.iterations) if optimizer is not None else None,
@@ -114,7 +127,7 @@ def description_of(model: Any) -> dict[str, Any]:
 
 
 def tracing_count(function: Any) -> int | None:
-    """How often a `tf.function` was traced; None for a plain function."""
+    """Return how many times a `tf.function` was traced; None for a plain function."""
     if not hasattr(function, "experimental_get_tracing_count"):
         return None
     return int(function.experimental_get_tracing_count())

@@ -10,17 +10,19 @@ from tensors import tracing_count
 
 START = (0.0, 139.0)
 FULL = np.array(gradient(*START))
-ONE_NUMBER = "The tape differentiates the sum of a vector. Is your loss one number?"
-SHAPE = "Print the shape of the residual, and the formula of the loss."
-SAW = "What did the tape see?"
-FIRST_UPDATE = "Compare your first update with the notebook two-parameters."
-COUNT = "Count the updates."
-TRACED = "How often was your function traced?"
-CONTRIBUTIONS = "A number used twice collects two contributions."
+ONE_NUMBER = (
+    "If the loss is a vector, the tape differentiates the sum of its elements. "
+    "Is your loss a single number?"
+)
+SHAPE = "Print the shape of the residual, and check the formula of the loss."
+FIRST_UPDATE = "Compare your first update with the first one in the notebook two-parameters."
+COUNT = "Count your updates."
+TRACED = "How many times was your function traced?"
+CONTRIBUTIONS = "A number that is used twice collects two contributions."
 
 
 def broadcast_gradient():
-    """What the tape gives for (33, 1) minus (33,): each prediction meets each pressure."""
+    """Return the tape's gradient for (33, 1) minus (33,): each prediction minus each pressure."""
     error = np.subtract.outer(START[0] * AGE + START[1], SBP)
     return 2 * np.mean(error * AGE[:, None]), 2 * np.mean(error)
 
@@ -28,12 +30,16 @@ def broadcast_gradient():
 # The tape --------------------------------------------------------------------------------------
 
 
-def gradient_is_right(student, name, index):
-    if student.value(name).value is None:
-        fail(f"{name} is None. {SAW} A variable, used inside the tape's block?")
+def compare_gradient(student, variable, index):
+    """Compare a partial derivative at the start: `index` is 0 for a and 1 for b."""
+    if student.value(variable).value is None:
+        fail(
+            f"{variable} is None, because the tape has not recorded how the loss depends on this "
+            "parameter. Are a and b variables, and do you compute the loss inside the tape's block?"
+        )
     root = FULL[index] / (2 * np.sqrt(reference.mse(*START)))
-    # float32: -553.09094 and 0.727273.
-    student.number(name).matches(
+    # 1e-4, because float32 gives -553.09094 and 0.727273.
+    student.number(variable).matches(
         FULL[index],
         rel=1e-4,
         mistakes=[
@@ -48,25 +54,26 @@ def gradient_is_right(student, name, index):
 
 @check("tape", points=1, title="Gradient for a from the tape")
 def test_gradient_a(student):
-    gradient_is_right(student, "grad_a", 0)
+    compare_gradient(student, "grad_a", 0)
 
 
 @check("tape", points=1, title="Gradient for b from the tape")
 def test_gradient_b(student):
-    gradient_is_right(student, "grad_b", 1)
+    compare_gradient(student, "grad_b", 1)
 
 
-def line_is_right(student, names, mistakes):
-    """Compare a line after 300 updates."""
-    if any(student.value(one).value is None for one in names):
+def compare_line(student, variables, mistakes):
+    """Compare the line after 300 updates; `mistakes` holds pairs of a line and a sentence."""
+    if any(student.value(variable).value is None for variable in variables):
         fail(
-            "There is no line yet. If the second update ended in a TypeError: A tensor is not "
-            "watched; how does one change a variable in place?"
+            "There is no line yet. If the second update ended in a TypeError, then a or b has "
+            "become a plain tensor, which the tape does not watch. "
+            "How do you change a variable in place?"
         )
-    line = np.array([student.number(one).value for one in names])
+    line = np.array([student.number(variable).value for variable in variables])
 
     def near(point):
-        # One update is 6e-4 of a and 0.0045 mmHg; float32 errs by 2e-6 and 2e-5.
+        # One update changes a by 6e-4 of it and b by 0.0045; float32 errs by 2e-6 and 2e-5.
         return abs(line[0] - point[0]) < 2e-4 * abs(point[0]) and abs(line[1] - point[1]) < 2e-3
 
     if near(descend(*START, 0.0004, 300)[-1]):
@@ -79,12 +86,13 @@ def line_is_right(student, names, mistakes):
 
 
 def off_by_one():
+    """Return the lines after one update too few and one too many, with their sentence."""
     return [(descend(*START, 0.0004, steps)[-1], COUNT) for steps in (299, 301)]
 
 
 @check("eager", points=2, title="300 eager updates")
 def test_eager(student):
-    line_is_right(
+    compare_line(
         student,
         ("a_300", "b_300"),
         [
@@ -101,9 +109,11 @@ def test_eager(student):
 
 @check("graph", points=1, title="300 updates under tf.function")
 def test_graph_line(student):
-    reset = "Have you reset the variables to (0, 139) before?"
-    line_is_right(
-        student, ("a_graph", "b_graph"), [*off_by_one(), (descend(*START, 0.0004, 600)[-1], reset)]
+    not_reset = "Did you reset the variables to (0, 139) before this training?"
+    compare_line(
+        student,
+        ("a_graph", "b_graph"),
+        [*off_by_one(), (descend(*START, 0.0004, 600)[-1], not_reset)],
     )
 
 
@@ -111,12 +121,12 @@ def test_graph_line(student):
 def test_train_step(student):
     count = student.probe(tracing_count, "train_step").value
     if count is None:
-        fail("train_step is a plain Python function: decorate it with @tf.function.")
+        fail("train_step is a plain Python function. Decorate it with @tf.function.")
     if count == 0:
         fail("train_step has never been called.")
 
 
-@check("graph", points=1, title="It is traced once")
+@check("graph", points=1, title="train_step is traced once")
 def test_traces(student):
     student.number("traces").matches(1, otherwise=TRACED)
 
@@ -126,13 +136,17 @@ def test_speed(student):
     eager, graph = student.number("seconds_eager").value, student.number("seconds_graph").value
     ratio = student.number("speed_up").value
     if not (eager > 0 and graph > 0):
-        fail("Seconds are positive. When do you read the clock?", own=f"{eager:.4g}, {graph:.4g}")
+        fail(
+            "A time should be positive. When do you read the clock?",
+            own=f"{eager:.4g}, {graph:.4g}",
+        )
     if abs(ratio * graph - eager) > 0.01 * eager:
         fail(
-            "Which time is divided by which, and was the first call warmed up?",
+            "Which time do you divide by which? Did you run each version once before you started "
+            "the clock?",
             own=f"{eager:.4g} s, {graph:.4g} s, {ratio:.4g}",
         )
-    # Times depend on the machine: a traced function is as good as a large ratio.
+    # Times depend on the machine, so a function that was traced once may also be slow.
     if ratio <= 1.5 and student.probe(tracing_count, "train_step").value != 1:
         fail(TRACED, own=f"{ratio:.4g}")
 
@@ -157,6 +171,7 @@ POINTS = (-1.5, 0.25, 2 / 3, 4.0)
 
 
 def slope_of_logarithm(x):
+    """Return the derivative of ln(1 + (3x - 2)²)."""
     return 6 * (3 * x - 2) / (1 + (3 * x - 2) ** 2)
 
 
@@ -171,26 +186,30 @@ def test_chain_rule(student):
             mistakes=[
                 (
                     right / 3,
-                    "What does x multiply inside the innermost bracket? Its inner derivative.",
+                    "What is x multiplied by in the innermost bracket? "
+                    "That is the inner derivative.",
                 ),
                 (6 * (3 * x - 2), "The derivative of the logarithm is one over its argument."),
             ],
         )
 
 
-@check("chain", points=1, title="The same from a tape")
+@check("chain", points=1, title="The same derivative from a tape")
 def test_tape_rule(student):
     for x in POINTS:
         answer = student.call("tape_rule", x)
         if answer.value is None:
-            fail(f"tape_rule returns None. {SAW} Let it watch x.")
+            fail(
+                "tape_rule returns None, because the tape has not recorded how the result depends "
+                "on x. Let it watch x."
+            )
         answer.number().matches(slope_of_logarithm(x), rel=1e-4, abs=1e-5)
 
 
 # The student's own tape ------------------------------------------------------------------------
 
 
-def programs_are_right(student, programs, sentence):
+def compare_programs(student, programs, sentence):
     """Run programs with the student's class, and compare values and gradients."""
     for program, inputs in programs:
         value, slopes = reference.program_gradient(program, inputs)
@@ -201,20 +220,20 @@ def programs_are_right(student, programs, sentence):
 
 @check("value", points=1, title="Minus")
 def test_minus(student):
-    programs_are_right(
+    compare_programs(
         student,
         [
             ([["sub", 0, 1]], [2.5, -4.0]),
             ([["const", 3.0], ["sub", 0, 1]], [1.25]),
             ([["sub", 0, 1], ["mul", 3, 2]], [5.0, 0.5, -2.0]),
         ],
-        "v - w: what are its value, and its derivatives for v and for w?",
+        "v - w: what is its value, and what are its derivatives with respect to v and w?",
     )
 
 
 @check("value", points=1, title="Square")
 def test_square(student):
-    programs_are_right(
+    compare_programs(
         student,
         [([["square", 0]], [-3.0]), ([["add", 0, 1], ["square", 2]], [1.5, 0.25])],
         "v.square(): what is the derivative of a square?",
@@ -223,7 +242,7 @@ def test_square(student):
 
 @check("value", points=1, title="Numbers on either side")
 def test_numbers_on_either_side(student):
-    programs_are_right(
+    compare_programs(
         student,
         [
             ([["const", 3.0], ["sub", 1, 0]], [1.25]),
@@ -236,16 +255,17 @@ def test_numbers_on_either_side(student):
 
 @check("value", points=1, title="Back through several steps")
 def test_back_through_steps(student):
-    programs_are_right(
+    compare_programs(
         student,
         [
             ([["mul", 0, 1], ["add", 4, 2], ["mul", 5, 3]], [2.0, 3.0, -1.0, 0.5]),
             ([["mul", 0, 1], ["mul", 3, 2]], [1.5, -2.0, 4.0]),
         ],
-        "backward() has to reach the parents of the parents too.",
+        "backward() must also reach the parents of the parents.",
     )
-    # A sum that two later steps use, the second one through the first: parents last.
-    programs_are_right(
+    # Two later steps use the same number, and the second of them uses the first. A number that
+    # passes its gradient on before both contributions have arrived fails here.
+    compare_programs(
         student,
         [
             ([["add", 0, 1], ["mul", 2, 0], ["mul", 2, 3], ["add", 4, 1]], [0.5, -1.25]),
@@ -255,9 +275,9 @@ def test_back_through_steps(student):
     )
 
 
-@check("value", points=1, title="A number that meets itself")
+@check("value", points=1, title="A number combined with itself")
 def test_shared_numbers(student):
-    programs_are_right(
+    compare_programs(
         student,
         [
             ([["mul", 0, 0]], [-1.5]),
@@ -273,12 +293,13 @@ def test_bars(student):
     picture = Picture(student, "ax_speed")
     picture.must_have_labels()
     eager, graph = student.number("seconds_eager").value, student.number("seconds_graph").value
-    for lengths in np.array(picture.bars).reshape(-1, 2).T:  # widths, then heights
-        # In seconds, milliseconds or per update: only the ratio is fixed.
+    # Bars may stand or lie, so both their heights and their widths are candidates.
+    for lengths in np.array(picture.bars).reshape(-1, 2).T:
+        # Bars may show seconds, milliseconds or the time per update, so compare only the ratio.
         ratios = np.divide.outer(lengths, lengths[lengths != 0])
         if np.isclose(ratios, graph / eager, rtol=0.01).any() and len(lengths) >= 2:
             return
     fail(
-        "I cannot find two bars whose lengths are your two times in ax_speed.",
-        own=f"{len(picture.bars)} bars",
+        "I cannot find two bars in ax_speed whose lengths are your two times.",
+        own=f"number of bars: {len(picture.bars)}",
     )

@@ -10,23 +10,29 @@ from reference import AGE, FIXED_B, SBP, descend_1d, loss_1d, slope_1d
 N = len(AGE)
 LIMIT = 2 / reference.curvature_1d()
 START_OF_PUBLIC_NOTEBOOK = -0.5
-WHICH_B = "The text fixes b at a rounded value. Which one do you use?"
-BEGINS_BEFORE = "The history begins before the first step."
-WHERE_START = "Where does figure 3.5 start?"
-TRY_LARGER = "Run your rate, and one 1 % larger, for a thousand steps. What does each loss do?"
-ONE_STEP = "Look at the sign of a minus the best a after one step."
-OF_WHICH_MINIMUM = "Within 0.001 of which quantity's minimum?"
+WHICH_B = "The text fixes b at a rounded value. Which value do you use?"
+START_FIRST = "The history begins with the start, before the first step."
+WHERE_START = "Where do the walks of figure 3.5 start?"
+TRY_LARGER = (
+    "Run a thousand steps with your rate, and a thousand with a rate 1 % larger. What does the "
+    "loss do each time?"
+)
+ONE_STEP = "Take one step. Has a stopped short of the best a, or gone past it?"
+OF_WHICH_MINIMUM = "Which quantity must come within 0.001, and of which minimum?"
 
 
 def slopes_by_mistake(a):
-    """Pairs of a wrong derivative at `a` and the sentence for its mistake."""
+    """Return pairs of a wrong derivative at `a` and the sentence for its mistake."""
     right, error = slope_1d(a), a * AGE + FIXED_B - SBP
     return [
-        (right / 2, "Differentiate the square once more: what comes to the front?"),
-        (-right, "Left of the valley the loss falls as a grows. What sign has the slope there?"),
+        (right / 2, "Check the derivative of the square: which factor comes to the front?"),
+        (
+            -right,
+            "Left of the minimum the loss falls as a grows. What is the sign of the slope there?",
+        ),
         (right * N, "The loss is a mean, so its slope is a mean too."),
-        (right * N / (N - 1), "By how many women do you divide?"),
-        (2 * np.mean(error), "What does a multiply inside the square? Chain rule."),
+        (right * N / (N - 1), "What do you divide by? Is it the number of women?"),
+        (2 * np.mean(error), "Use the chain rule: what does a multiply inside the square?"),
         (slope_1d(a, reference.closed_form(AGE, SBP)[1]), WHICH_B),
     ]
 
@@ -45,10 +51,10 @@ def test_loss(student):
             mistakes=[
                 (
                     right * N,
-                    "Your function returns a sum. The MSE divides it by the number of women.",
+                    "Your function returns a sum. Divide it by the number of women to get the MSE.",
                 ),
                 (np.sqrt(right), "The MSE is measured in mmHg². Is the root one step too many?"),
-                (right * N / (N - 1), "By how many women do you divide?"),
+                (right * N / (N - 1), "What do you divide by? Is it the number of women?"),
                 (loss_1d(a, reference.closed_form(AGE, SBP)[1]), WHICH_B),
             ],
             otherwise="loss(a) is not the MSE of the line a * age + 87.6.",
@@ -57,7 +63,7 @@ def test_loss(student):
 
 @check("loss", points=2, title="grad_a(a) for any slope")
 def test_gradient(student):
-    # 1e-5: near the minimum float32 loses digits by cancellation, hence abs = 0.01 of thousands.
+    # abs=0.01: the slopes are in the thousands, and near the minimum float32 loses digits.
     for a in (0.3, -4.0, 2.5, 50.0):
         student.call("grad_a", a).number().matches(
             slope_1d(a), rel=1e-5, abs=0.01, mistakes=slopes_by_mistake(a)
@@ -72,7 +78,7 @@ def test_slope_at_0(student):
         rel=1e-4,
         mistakes=[
             *slopes_by_mistake(0),
-            (slope_1d(2), "At which of the two points is this the slope?"),
+            (slope_1d(2), "At which of the two points did you take this slope?"),
         ],
     )
 
@@ -84,7 +90,7 @@ def test_slope_at_2(student):
         rel=1e-4,
         mistakes=[
             *slopes_by_mistake(2),
-            (slope_1d(0), "At which of the two points is this the slope?"),
+            (slope_1d(0), "At which of the two points did you take this slope?"),
         ],
     )
 
@@ -102,8 +108,11 @@ def test_step(student):
             abs=1e-6,
             mistakes=[
                 (a - change, "This step goes uphill: move against the slope."),
-                (a + change / eta, "How far does a step go? Where is the learning rate?"),
-                (change, "This is the change of a. The function should return the new value of a."),
+                (
+                    a + change / eta,
+                    "How far does one step go? Where does the learning rate come in?",
+                ),
+                (change, "This is the change in a. The function should return the new value of a."),
             ],
             otherwise="One update moves a downhill, by the rate times the slope.",
         )
@@ -115,7 +124,7 @@ def test_descend(student):
         answer = student.call("descend", a0, eta, steps).array()
         right = descend_1d(a0, eta, steps)
         mistakes = [
-            (right[1:], BEGINS_BEFORE),
+            (right[1:], START_FIRST),
             (right[:-1], "Your walk is one step too short."),
             (descend_1d(a0, eta, steps + 1), "Your walk is one step too long."),
             (descend_1d(0.5, eta, steps), "Your walk always starts at the same place. Use a0."),
@@ -125,16 +134,16 @@ def test_descend(student):
             rel=1e-4,
             abs=1e-5,
             mistakes=mistakes,
-            otherwise="Start with a0, and append one step after the other.",
+            otherwise="Start with a0, then append the new value after each step.",
         )
 
 
 def walk_with(slope, eta):
-    """Five updates from 0.5 with another formula for the slope."""
-    found = [0.5]
+    """Return the history of five updates from 0.5 with another formula for the slope."""
+    history = [0.5]
     for _ in range(5):
-        found.append(found[-1] - eta * slope(found[-1]))
-    return np.array(found)
+        history.append(history[-1] - eta * slope(history[-1]))
+    return np.array(history)
 
 
 def history_is_right(student, name, eta):
@@ -149,16 +158,16 @@ def history_is_right(student, name, eta):
         rel=1e-4,
         abs=1e-4,
         mistakes=[
-            (right[1:], BEGINS_BEFORE),
+            (right[1:], START_FIRST),
             (descend_1d(START_OF_PUBLIC_NOTEBOOK, eta, 5), WHERE_START),
             (descend_1d(0.0, eta, 5), WHERE_START),
             *wrong,
             *(
-                (descend_1d(0.5, eta * factor, 5), "Count the zeros of the learning rate.")
+                (descend_1d(0.5, eta * factor, 5), "Count the zeros in the learning rate.")
                 for factor in (10, 0.1)
             ),
         ],
-        otherwise="These are not the five steps of figure 3.5: 6 values from 0.5.",
+        otherwise="These are not the five steps of figure 3.5. Give 6 values, the first one 0.5.",
     )
 
 
@@ -177,18 +186,18 @@ def test_history_large(student):
     history_is_right(student, "history_large", 0.00045)
 
 
-def verdict_is(student, name, right, look):
-    word = student.value(name).value
-    said = word.strip().lower() if isinstance(word, str) else ""
-    if said not in ("creeps", "overshoots", "diverges"):
-        fail("Use one of the three words creeps, overshoots, diverges.", own=repr(word))
-    if said != right:
-        fail(look, own=said)
+def verdict_is(student, name, right, hint):
+    answer = student.value(name).value
+    verdict = answer.strip().lower() if isinstance(answer, str) else ""
+    if verdict not in ("creeps", "overshoots", "diverges"):
+        fail("Use one of these three words: creeps, overshoots, diverges.", own=repr(answer))
+    if verdict != right:
+        fail(hint, own=verdict)
 
 
 @check("histories", points=0.5, title="Verdict on the small rate")
 def test_verdict_small(student):
-    verdict_is(student, "verdict_small", "creeps", "Does this walk ever change its side?")
+    verdict_is(student, "verdict_small", "creeps", "Does this walk ever cross the lowest point?")
 
 
 @check("histories", points=0.5, title="Verdict on the medium rate")
@@ -197,7 +206,7 @@ def test_verdict_good(student):
         student,
         "verdict_good",
         "overshoots",
-        "Does this walk change its side, and does it come closer nevertheless?",
+        "Does this walk cross the lowest point? Does it still come closer with every step?",
     )
 
 
@@ -228,9 +237,9 @@ def test_best_rate(student):
     student.number("eta_best").matches(LIMIT / 2, rel=0.01, otherwise=ONE_STEP)
 
 
-@check("limits", points=0.5, title="Where a far too large rate ends")
+@check("limits", points=0.5, title="The loss with a rate that is far too large")
 def test_far_loss(student):
-    # inf and nan are both right: it depends on the precision and on how the loop is written.
+    # inf and nan are both right: the precision and the form of the loop decide which one comes.
     answer = student.number("loss_far")
     if np.isfinite(answer.value):
         fail(
@@ -243,45 +252,42 @@ RATES = (1e-5, 5e-5, 1e-4, 2e-4, 3e-4, 4e-4, 4.5e-4)
 
 
 def steps_by(stops):
-    """What the table would hold if a walk stopped as ``stops(a)`` says."""
-    table = []
-    for eta in RATES:
-        walk = descend_1d(0.5, eta, 400)
-        found = next((i for i, a in enumerate(walk) if stops(a)), None)
-        table.append(found)
-    return table
+    """Return the steps of each rate when a walk stops at the first `a` with ``stops(a)``."""
+    walks = [descend_1d(0.5, eta, 400) for eta in RATES]
+    return [next((step for step, a in enumerate(walk) if stops(a)), None) for walk in walks]
 
 
 @check("steps", points=1, title="Steps that each rate needs")
 def test_steps_needed(student):
-    # Exact, but for the slowest rate: there a float32 loss may be within 0.001 a step off.
-    found = student.value("steps_needed").value
-    if not isinstance(found, dict):
+    # Exact, except for the slowest rate, where rounding in float32 may shift the count by one.
+    steps_needed = student.value("steps_needed").value
+    if not isinstance(steps_needed, dict):
         fail("steps_needed should be a dictionary: rate → steps.")
     table = []
     for eta in RATES:
-        near = [
-            value
-            for key, value in found.items()
-            if isinstance(key, float) and abs(key - eta) < 1e-3 * eta
+        # Keys are compared as numbers, because a computed rate may differ in its last digit.
+        entries = [
+            steps
+            for rate, steps in steps_needed.items()
+            if isinstance(rate, float) and abs(rate - eta) < 1e-3 * eta
         ]
-        if not near:
-            fail(f"The rate {eta:g} is missing in your table.")
-        table.append(near[0])
+        if not entries:
+            fail(f"The rate {eta:g} is missing from your table.")
+        table.append(entries[0])
     right = [reference.steps_needed_1d(eta) for eta in RATES]
     if table[-1] is not None and table[:-1] == right[:-1]:
-        fail("Where a walk diverges, the table holds None.", own=str(table))
+        fail("Where a walk diverges, the table should hold None.", own=str(table))
     best, smallest = reference.best_a_1d(), reference.mse(*reference.closed_form(AGE, SBP))
     if table in (
         steps_by(lambda a: loss_1d(a) - smallest <= 0.001),
         steps_by(lambda a: abs(a - best) <= 0.001),
     ):
         fail(OF_WHICH_MINIMUM, own=str(table))
-    slowest = table[0] in (right[0] - 1, right[0], right[0] + 1)
-    if not slowest or table[1:] != right[1:]:
+    slowest_is_right = table[0] in (right[0] - 1, right[0], right[0] + 1)
+    if not slowest_is_right or table[1:] != right[1:]:
         fail(
-            "Count the updates until the loss is within 0.001 of the smallest loss for the first "
-            "time; the start is step 0.",
+            "Count the updates until the loss first comes within 0.001 of the smallest loss. The "
+            "start is step 0.",
             own=str(table),
         )
 
@@ -294,12 +300,12 @@ def losses(slopes):
 
 
 def own_losses(student):
-    """The student's own loss for each slope: a slip there was judged in task 1."""
+    """Return the student's own loss as a function of slopes: task 1 has judged a slip there."""
     return lambda slopes: student.map("loss", np.ravel(slopes).tolist()).array().value
 
 
 def own_or_right(student):
-    """Both ways to turn slopes into losses, the right one first."""
+    """Return both functions that turn slopes into losses, the right one first."""
     return losses, own_losses(student)
 
 
@@ -307,8 +313,9 @@ def own_or_right(student):
 def test_curve(student):
     picture = Picture(student, "ax_loss_curve")
     picture.must_have_labels()
-    if not any(picture.has_function(one, 0, 2, points=10) for one in own_or_right(student)):
-        fail("I cannot find the loss as a curve from a = 0 to a = 2 in ax_loss_curve.")
+    # Ten points, because two of them make a straight line, which is no loss curve.
+    if not any(picture.has_function(height, 0, 2, points=10) for height in own_or_right(student)):
+        fail("I cannot find the loss curve from a = 0 to a = 2 in ax_loss_curve.")
 
 
 @check("plot-curve", points=0.5, title="Both tangents are in the picture")
@@ -316,18 +323,18 @@ def test_tangents(student):
     picture = Picture(student, "ax_loss_curve")
     for a, name in ((0.0, "slope_0"), (2.0, "slope_2")):
 
-        def line(height, slope, a=a):
+        def tangent(height, slope, a=a):
             return lambda x: float(height([a])[0]) + slope * (x - a)
 
-        lines = [
-            line(height, slope)
+        tangents = [
+            tangent(height, slope)
             for height in own_or_right(student)
             for slope in (slope_1d(a), student.number(name).value)
         ]
-        if not any(picture.has_function(one, a, a, rel=5e-3) for one in lines):
+        if not any(picture.has_function(height, a, a, rel=5e-3) for height in tangents):
             fail(
-                f"I cannot find the tangent at a = {a:g}: a straight line through the curve's "
-                "point there, with the slope of task 2."
+                f"I cannot find the tangent at a = {a:g}. Draw a straight line through the curve's "
+                "point there, with the slope from task 2."
             )
 
 
@@ -341,7 +348,10 @@ def test_runs(student):
             picture.has_path(np.column_stack([own, height(own)]), rel=1e-3, abs=1e-3)
             for height in own_or_right(student)
         ):
-            fail(f"I cannot find {name} in ax_runs: its values to the right, their losses upwards.")
+            fail(
+                f"I cannot find {name} in ax_runs. Put its values on the horizontal axis and their "
+                "losses on the vertical axis."
+            )
 
 
 @check("plot-rates", points=0.5, title="Losses of four rates on a logarithmic axis")
@@ -351,6 +361,6 @@ def test_rates(student):
     for eta in (0.00005, 0.0001, 0.0003, 0.00045):
         walk = descend_1d(0.5, eta, 20)
         if not any(picture.has_curve(height(walk)) for height in own_or_right(student)):
-            fail(f"I cannot find the losses of step 0 to 20 for the rate {eta:g} in ax_rates.")
+            fail(f"I cannot find the losses for steps 0 to 20 with the rate {eta:g} in ax_rates.")
     if picture.scales[1] != "log":
         fail("Give ax_rates a logarithmic vertical axis.")

@@ -11,17 +11,20 @@ from reference import AGE, SBP, gradient
 
 START = (0.0, 139.0)
 FULL = np.array(gradient(*START))
-COMPARE = "Compare with your gradient of the notebook two-parameters on all rows."
+COMPARE = "Compare your gradient on all rows with the one from the notebook two-parameters."
 HOW_MANY = "How many rows are in this batch?"
-MEAN_OF_BATCH = "The batch loss is a mean over the batch."
-BY_ITS_SIZE = "A mean over the batch divides by its size."
-WHICH_SPREAD = "Which spread is asked: of single women, in the unit of the gradient?"
-VELOCITY_FIRST = "Update the velocity first, then move by the velocity."
-PENCIL = (
-    "Do the update with pencil for t = 1 from zero moments: the step should have the length eta."
+MEAN_OF_BATCH = "The loss of a batch is a mean over its rows."
+BY_ITS_SIZE = "To average over a batch, divide by the number of its rows."
+WHICH_SPREAD = (
+    "Which spread does the task ask for? It describes single women, in the unit of the gradient."
 )
-SURVIVES = "Does the velocity survive from one step to the next, and at what strength?"
-AVERAGES = "What are the two averages worth in the first steps?"
+VELOCITY_FIRST = "Update the velocity first, then move by the new velocity."
+ON_PAPER = (
+    "Work out one update on paper for t = 1, with both averages at zero. The step should have the "
+    "length eta."
+)
+CARRIES_OVER = "How much of the velocity carries over from one step to the next?"
+AVERAGES = "Both averages are too small in the first steps. What corrects them?"
 
 
 def of_rows(rows, a=START[0], b=START[1]):
@@ -45,9 +48,9 @@ def test_batch_gradient(student, draw):
             (right * size / 33, HOW_MANY),
             (right * size, MEAN_OF_BATCH),
             (right * size / max(size - 1, 1), BY_ITS_SIZE),
-            (gradient(a, b), "This is the gradient on all women. Use only those in rows."),
+            (gradient(a, b), "This is the gradient on all women. Use only the women in rows."),
             (right[::-1], "Gradients are ordered (a, b)."),
-            (-right, "Uphill the loss grows: the gradient points there. Look at your sign."),
+            (-right, "The gradient points uphill, where the loss grows. Check your sign."),
         ]
         # 1e-5: float32 errs by 1e-6; the closest mistake, 33 rows over 32, is 3 % off.
         student.call("batch_gradient", a, b, rows).array().matches(
@@ -71,7 +74,7 @@ def test_three_batches(student):
             (THIRDS / 3, HOW_MANY),
             (THIRDS * 11, MEAN_OF_BATCH),
             (THIRDS * 1.1, BY_ITS_SIZE),
-            (every_third, '"In order" means neighbours in the list.'),
+            (every_third, '"In order" means women who are neighbours in the list.'),
             (THIRDS[:, ::-1], "Gradients are ordered (a, b)."),
         ],
     )
@@ -90,7 +93,7 @@ def test_mean_of_three(student):
             (FULL / 3, HOW_MANY),
             (FULL * 11, MEAN_OF_BATCH),
             (FULL * 1.1, BY_ITS_SIZE),
-            (uneven, "Do all your batches carry the same weight?"),
+            (uneven, "Do all your batches have the same size?"),
         ],
     )
 
@@ -110,13 +113,13 @@ def test_mean_of_single_women(student):
         rel=1e-5,
         abs=1e-3,
         mistakes=[(FULL * 33, "This is the sum of the 33 gradients."), (FULL / 2, COMPARE)],
-        otherwise="Take the mean over the women, for each of the two columns.",
+        otherwise="Take the mean over the women for each of the two columns.",
     )
 
 
-@check("single", points=1, title="How far single gradients scatter")
+@check("single", points=1, title="How widely single gradients scatter")
 def test_spread_of_single_women(student):
-    # 2e-3: the population's deviation is asked; n - 1 is 1.6 % off.
+    # 2e-3: the task asks for the population's deviation; n - 1 is 1.6 % off.
     answer = student.array("spread_1")
     Answer(answer.value.ravel(), "spread_1").matches(
         SINGLE.std(axis=0),
@@ -136,7 +139,7 @@ def test_spread_of_single_women(student):
 
 
 def other_sgd(batch_size, eta, epochs, seed, mistake):
-    """The path of a walk with a known mistake."""
+    """Return the path of a walk with the named mistake."""
     z, line, path = reference.standardised(), START, [START]
     state = np.random.RandomState(seed)
     first = state.permutation(33)
@@ -156,27 +159,30 @@ def other_sgd(batch_size, eta, epochs, seed, mistake):
 
 
 def sgd_is_right(student, batch_size, eta, epochs, seed):
+    # A generator, because only a wrong answer needs the walks with mistakes.
     def mistakes():
         for kind, sentence in [
-            ("one order", "Draw a new order for every epoch, from one generator."),
+            ("one order", "Draw a new order for every epoch, always from the same generator."),
             ("no order", "Draw the order of the women at random."),
             ("drops last", "The last, shorter batch belongs to the epoch too."),
             ("batch size", BY_ITS_SIZE),
             ("half", COMPARE),
         ]:
             yield other_sgd(batch_size, eta, epochs, seed, kind), sentence
-        yield right[1:], "The path begins before the first update."
-        ends = [0, *(-(-33 // batch_size) * (k + 1) for k in range(epochs))]
-        yield right[ends], "Note the point after each update, not after each epoch."
+        yield right[1:], "The path begins with the start, before the first update."
+        updates = -(-33 // batch_size)  # per epoch, rounded up for a shorter last batch
+        ends = [0, *(updates * (k + 1) for k in range(epochs))]
+        yield right[ends], "Record the point after each update, not after each epoch."
 
     right = reference.sgd(batch_size, eta, epochs, seed)
-    # 1e-6: the sums of a batch may be taken in any order, which changes 1e-13.
+    # 1e-6: a batch may be summed in any order, which changes the result by 1e-13.
     student.call("sgd", batch_size, eta, epochs, seed).array().matches(
         right,
         rel=1e-6,
         abs=1e-6,
         mistakes=mistakes(),
-        otherwise="Follow the four points of the text one by one, on z, from (0, 139).",
+        otherwise="Follow the four steps of the text one by one. Use z instead of age, and start "
+        "at (0, 139).",
     )
 
 
@@ -213,8 +219,8 @@ def test_momentum(student):
 
 @check("adam", points=2, title="adam_step, one update")
 def test_adam(student):
-    # p = 0, so the new p is the change itself; states where every known mistake is 9 % off.
-    pairs = tuple(np.array(one) for one in ([0.0, 0.0], [3.0, -0.2], [1.0, 0.1], [4.0, 0.3]))
+    # p = 0, so that the new p is the change itself. In these states every mistake is 9 % off.
+    pairs = tuple(np.array(pair) for pair in ([0.0, 0.0], [3.0, -0.2], [1.0, 0.1], [4.0, 0.3]))
     for p, g, m, v, t, eta in [
         (0.0, 40.0, -1.0, 2.0, 2, 0.1),
         (0.0, -20.0, 3.0, 0.5, 3, 0.1),
@@ -223,14 +229,14 @@ def test_adam(student):
         answer = student.call("adam_step", p, g, m, v, t, eta)
         right = reference.adam_step(p, g, m, v, t, eta)
         for part, expected in zip(answer_parts(answer, 3), right, strict=True):
-            part.matches(expected, rel=1e-5, otherwise=PENCIL)
+            part.matches(expected, rel=1e-5, otherwise=ON_PAPER)
 
 
-def answer_parts(answer, number):
-    """The numbers or arrays that an update returns, one answer each."""
-    if len(answer) != number:
-        fail(f"The function should return {number} values.")
-    return [answer[i].array() for i in range(number)]
+def answer_parts(answer, count):
+    """Return the numbers or arrays that an update returns, as one answer each."""
+    if len(answer) != count:
+        fail(f"The function should return {count} values.")
+    return [answer[i].array() for i in range(count)]
 
 
 # The race --------------------------------------------------------------------------------------
@@ -238,16 +244,16 @@ def answer_parts(answer, number):
 
 @functools.cache
 def finish(path_of, *arguments):
-    """The first step of an optimiser's path within 0.001 of the smallest MSE."""
+    """Return the first step of an optimiser's path within 0.001 of the smallest MSE."""
     smallest = reference.mse(*reference.closed_form(AGE, SBP))
     return reference.first_within(reference.losses_along(path_of(*arguments)), smallest)
 
 
 @check("race", points=0.5, title="Steps with momentum 0.9")
 def test_race_momentum_90(student):
-    # 1 % throughout: float32 differs by up to 0.6 %, and the form of eps does not matter.
+    # 1 % in all races: float32 differs by up to 0.6 %, and the form of eps does not matter.
     right = finish(reference.momentum_path, 0.9, 0.0004, 7500)
-    student.number("steps_momentum_90").matches(right, rel=0.01, otherwise=SURVIVES)
+    student.number("steps_momentum_90").matches(right, rel=0.01, otherwise=CARRIES_OVER)
 
 
 @check("race", points=0.5, title="Steps with momentum 0.99")
@@ -257,9 +263,10 @@ def test_race_momentum_99(student):
         right,
         rel=0.01,
         mistakes=[
-            (1285, "The question asks for the first time.")  # when it stays within 0.001
+            # From step 1285 on, the walk stays within 0.001.
+            (1285, "The task asks when this happens for the first time.")
         ],
-        otherwise=SURVIVES,
+        otherwise=CARRIES_OVER,
     )
 
 
@@ -277,8 +284,8 @@ def test_race_adam_1(student):
 
 @check("race", points=1, title="The floor that RMSProp cannot get below")
 def test_rms_floor(student):
-    # It ends in a cycle of plus and minus eta/2: the excess is eta²/4 · mean((age + 1)²).
-    # 1 %: eps inside or outside the root and float32 change less.
+    # RMSProp ends in a cycle of plus and minus eta/2: the excess is eta²/4 · mean((age + 1)²).
+    # 1 %: float32, and eps inside or outside the root, change less than that.
     right = 0.01**2 / 4 * np.mean((AGE + 1) ** 2)
     smallest = reference.mse(*reference.closed_form(AGE, SBP))
     student.number("rms_floor").matches(
@@ -286,16 +293,16 @@ def test_rms_floor(student):
         rel=0.01,
         mistakes=[
             (right + smallest, "This is the loss. How far is it above the smallest MSE?"),
-            (right * 100, "Count the zeros of the rate."),
+            (right * 100, "Count the zeros in the rate."),
         ],
-        otherwise="Run 20 000 steps with rate 0.01: how far above the smallest MSE does it end?",
+        otherwise="Run 20 000 steps with rate 0.01. How far above the smallest MSE do they end?",
     )
 
 
 # The picture -----------------------------------------------------------------------------------
 
 
-def path_is_drawn(student, batch_size, epochs, what):
+def path_is_drawn(student, batch_size, epochs, kind):
     picture = Picture(student, "ax_noise")
     picture.must_have_labels()
     right = reference.sgd(batch_size, 0.01, epochs, 0)
@@ -303,7 +310,10 @@ def path_is_drawn(student, batch_size, epochs, what):
         return
     own = student.call("sgd", batch_size, 0.01, epochs, 0).array().value  # judged in task 4
     if not picture.has_path(own):
-        fail(f"I cannot find the {what} path in ax_noise: slope to the right, intercept upwards.")
+        fail(
+            f"I cannot find the {kind} path in ax_noise. Put the slope on the horizontal axis and "
+            "the intercept on the vertical axis."
+        )
 
 
 @check("plot", points=0.5, title="The noisy path is in the picture")

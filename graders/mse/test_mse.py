@@ -16,25 +16,25 @@ MIDDLE = (27.0, 63.0)  # a line in the picture covers at least half of the ages
 RSS_5 = reference.rss(*FIRST_LINE, rows=5)
 ROOT_OF_MEAN = "Take the root of the mean. How many residuals went into it?"
 ALL_WOMEN = (
-    "All the women are in this sum. By how many do you divide, and is the last step there or one "
-    "too many?"
+    "All the women are in this sum. What do you divide it by? Is a step missing at the end, or is "
+    "there one too many?"
 )
-WHICH_COLUMN = "Which number multiplies the age, and which column is predicted?"
-SAME_COUNT = "Numerator and denominator must be averages over the same count."
-UNITS = "Does your slope have the unit mmHg per year, and may your line choose its own intercept?"
+WHICH_COLUMN = "Which number multiplies the age? Which column does the line predict?"
+SAME_COUNT = "Divide the numerator and the denominator by the same count."
+UNITS = "Is your slope in mmHg per year? Is your line free to choose its own intercept?"
 THROUGH_THE_MEANS = (
-    "The best line passes through the point of the two (unrounded) means. Does yours?"
+    "The best line passes through the point of the two means, without rounding. Does yours?"
 )
 OWN_FUNCTION = "Use your own function mse with your own line."
 
 
 def follows(student, name, compute, earlier, rel=1e-4):
-    """Whether a value is right for the student's own earlier one, be that right or wrong.
+    """Return whether a value follows from the student's own earlier value, right or wrong.
 
-    Zeros and ones are what they are after any step, so they show nothing.
+    Zeros and unchanged values prove nothing, because every step keeps zeros and some keep ones.
     """
     try:
-        value, own = (np.ravel(student.array(one).value) for one in (name, earlier))
+        value, own = (np.ravel(student.array(variable).value) for variable in (name, earlier))
     except CheckFailed:
         return False
     if np.allclose(value, own) or not value.any() or not own.any():
@@ -71,10 +71,7 @@ def test_residuals(student):
                 "Here a residual is the observed value minus the predicted one. Which of the two "
                 "did you subtract?",
             ),
-            (
-                np.abs(right),
-                "A residual has a sign: it tells whether the woman lies above the line.",
-            ),
+            (np.abs(right), "A residual has a sign: is the woman above the line or below it?"),
         ],
     )
 
@@ -100,7 +97,7 @@ def test_rss_of_five(student):
         rel=1e-4,
         mistakes=[
             (RSS_5 / 5, "This is already the mean. The RSS is the sum of the squared residuals."),
-            (reference.rss(*FIRST_LINE), "Only the first five women belong into this sum."),
+            (reference.rss(*FIRST_LINE), "Only the first five women belong in this sum."),
         ],
     )
 
@@ -111,7 +108,7 @@ def test_mse_of_five(student):
     answer = student.number("mse_5")
     if follows(student, "mse_5", lambda rss: rss / 5, "rss_5"):
         return
-    square_first = "Square each residual first, average afterwards."
+    square_first = "Square each residual first, then take the average."
     answer.matches(
         RSS_5 / 5,
         rel=1e-4,
@@ -126,7 +123,7 @@ def test_mse_of_five(student):
             (np.mean(np.abs(residuals)), square_first),
             (np.mean(residuals), square_first),
             (np.mean(residuals) ** 2, square_first),
-            (RSS_5 // 5, "Do not round, and do not use the whole-number division //."),
+            (RSS_5 // 5, "Do not round, and do not use whole-number division (//)."),
         ],
     )
 
@@ -155,14 +152,14 @@ def test_mse_function(student):
             mistakes=[
                 (rss, "Your function returns a sum. What turns a sum into a mean?"),
                 (rss / (n - 1), "Your function divides by one less than the number of women."),
-                (np.sqrt(rss / n), "Your function takes a root: the MSE is measured in mmHg²."),
+                (np.sqrt(rss / n), "Your function takes a root, but the MSE is measured in mmHg²."),
                 (rss / 5, "Your function divides by 5, but all 33 women are in the sum."),
-                (reference.mse(a, b, rows=5), "Your function looks at the first five women only."),
-                (reference.mse(b, a), "Your function exchanges a and b: the slope comes first."),
+                (reference.mse(a, b, rows=5), "Your function uses only the first five women."),
+                (reference.mse(b, a), "Your function swaps a and b: the slope comes first."),
                 (
                     reference.mse(*FIRST_LINE),
-                    "Your function gives the same for every line: does it use "
-                    "its arguments a and b?",
+                    "Your function returns the same value for every line. Does it use its "
+                    "arguments a and b?",
                 ),
             ],
         )
@@ -198,11 +195,11 @@ def test_prediction_for_31(student):
 
 def search_gets_below(student, limit):
     a, b = student.number("a_manual").value, student.number("b_manual").value
-    found = reference.mse(a, b) if np.isfinite([a, b]).all() else np.inf
-    if not found < limit:
+    loss = reference.mse(a, b) if np.isfinite([a, b]).all() else np.inf
+    if not loss < limit:
         fail(
             f"Your line's MSE is not below {limit:g} yet. Change one of the two numbers a little, "
-            "keep what helps, then change the other.",
+            "and keep the change if it helps. Then change the other.",
             own=f"a = {a:.6g}, b = {b:.6g}",
         )
 
@@ -231,12 +228,13 @@ def test_search_below_349_5(student):
 
 
 def in_common_scale(student):
-    """The student's system and the reference's, both divided by their largest matrix entry."""
+    """Return both systems, the student's first, each divided by its largest matrix entry."""
     matrix = student.array("normal_matrix", shape=(2, 2)).value
     rhs = student.array("normal_rhs", shape=(2,)).value
+    # Sums and means are both allowed, so the two systems may differ by a common factor.
     scale = matrix.flat[np.argmax(np.abs(matrix))]
     if not np.isfinite(scale) or scale == 0:
-        fail("The matrix should not be all zeros, and hold finite numbers.", own=str(matrix))
+        fail("The matrix must hold finite numbers, and not all of them zero.", own=str(matrix))
     right_matrix, right_rhs = reference.normal_equations()
     return (
         matrix / scale,
@@ -253,8 +251,8 @@ def test_normal_matrix(student):
         if np.allclose(matrix, right[::-1, ::-1], rtol=1e-6, atol=1e-12):
             fail("Your equations are in the order (b, a). Write them in the order (a, b).")
         fail(
-            "Set the derivative with respect to a, then the one with respect to b, to zero. Which "
-            "sum stands beside a, and which beside b?"
+            "Set the derivative with respect to a to zero, then the derivative with respect to b. "
+            "Which sum multiplies a, and which multiplies b?"
         )
 
 
@@ -263,8 +261,8 @@ def test_normal_rhs(student):
     _, rhs, _, right = in_common_scale(student)
     if not np.allclose(rhs, right, rtol=1e-6):
         fail(
-            "The right-hand side holds what has neither a nor b in it, with the same factor as "
-            "your matrix."
+            "The right-hand side holds the terms that contain neither a nor b, with the same "
+            "factor as your matrix."
         )
 
 
@@ -272,14 +270,15 @@ def test_normal_rhs(student):
 
 
 def hidden_data(draw):
-    """Triples (x, y, rel) that no student has seen: rising, falling, two points, far from zero."""
+    """Yield (x, y, rel): rising, falling, two points, far from zero, single precision."""
     x = draw.uniform(-3, 8, size=20)
     yield x, 2.5 * x - 1 + draw.normal(size=20), 1e-6
     yield x, -7 * x + 40 + draw.normal(size=20), 1e-6
     yield np.array([1.0, 4.0]), draw.uniform(1, 9, size=2), 1e-6
     yield x + 1e4, 0.3 * x + draw.normal(size=20), 1e-6
-    narrow = x.astype(np.float32)
-    yield narrow, (3 * narrow + 2 + draw.normal(size=20)).astype(np.float32), 1e-4
+    single = x.astype(np.float32)
+    # 1e-4: float32 has seven digits, and the sums over 20 points cost some of them.
+    yield single, (3 * single + 2 + draw.normal(size=20)).astype(np.float32), 1e-4
 
 
 @check("closed-form", points=2, title="closed_form(x, y) for data you have not seen")
@@ -288,7 +287,7 @@ def test_closed_form(student, draw):
         a, b = reference.closed_form(x, y)
         n = len(x)
         answer = student.call("closed_form", x, y).array((2,))
-        mixed = a * n / (n - 1)
+        mixed = a * n / (n - 1)  # np.cov divides by n - 1, np.var by n
         answer.matches(
             [a, b],
             rel=rel,
@@ -332,8 +331,8 @@ def test_best_line(student):
         if (a, b) == pytest.approx(pair, rel=1e-4, abs=1e-9):
             fail(sentence, own)
     fail(
-        "This is not the line with the smallest MSE. Give your function closed_form the arrays "
-        "age and sbp, and do not round.",
+        "This is not the line with the smallest MSE. Call closed_form with the arrays age and sbp, "
+        "and do not round.",
         own,
     )
 
@@ -355,7 +354,7 @@ def test_smallest_mse(student):
 
 
 def lines_to_accept(student):
-    """The best line, and the student's own: a slip in the line is not punished here again."""
+    """Yield the student's own line and the best one, so that an earlier slip costs only once."""
     with contextlib.suppress(CheckFailed):
         yield student.number("a_hat").value, student.number("b_hat").value
     yield BEST_A, BEST_B
@@ -364,8 +363,11 @@ def lines_to_accept(student):
 @check("plot", points=0.5, title="All 33 women are in the picture")
 def test_plot_points(student):
     picture = Picture(student, "ax_fit")
-    if not all(picture.has_point(one) for one in zip(AGE, SBP, strict=True)):
-        fail("Not every woman is a point of ax_fit. Draw age to the right and sbp upwards.")
+    if not all(picture.has_point(woman) for woman in zip(AGE, SBP, strict=True)):
+        fail(
+            "Not every woman is a point in ax_fit. Put age on the horizontal axis and sbp on the "
+            "vertical axis."
+        )
 
 
 @check("plot", points=0.5, title="The best line is in the picture")
@@ -380,18 +382,19 @@ def test_plot_line(student):
 @check("plot", points=0.5, title="33 residuals are in the picture")
 def test_plot_residuals(student):
     picture = Picture(student, "ax_fit")
-    drawn = [*picture.strokes, *picture.lines]
-    upright = [one for one in drawn if len(one) == 2 and one[0, 0] == one[1, 0]]
-    found = np.array([[one[0, 0], *np.sort(one[:, 1])] for one in upright]).reshape(-1, 3)
+    # Students may draw a residual with vlines or with plot, upwards or downwards.
+    lines = [line for line in (*picture.segments, *picture.lines) if len(line) == 2]
+    vertical = [line for line in lines if line[0, 0] == line[1, 0]]
+    rows = np.array([[line[0, 0], *np.sort(line[:, 1])] for line in vertical]).reshape(-1, 3)
     for a, b in lines_to_accept(student):
         ends = np.sort(np.column_stack([SBP, reference.predict(a, b)]), axis=1)
-        wanted = np.column_stack([AGE, ends])
-        if all(np.isclose(found, one, rtol=1e-3, atol=1e-3).all(axis=1).any() for one in wanted):
+        expected = np.column_stack([AGE, ends])
+        if all(np.isclose(rows, row, rtol=1e-3, atol=1e-3).all(axis=1).any() for row in expected):
             return
     fail(
-        "Each woman needs a vertical stroke from her point to the line, for instance with "
+        "Each woman needs a vertical segment from her point to the line, for instance with "
         "ax_fit.vlines.",
-        own=f"{len(found)} vertical strokes",
+        own=f"{len(rows)} vertical segments",
     )
 
 

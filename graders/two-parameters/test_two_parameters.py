@@ -14,24 +14,25 @@ Z = reference.standardised()
 ONE_POINT = "Both slopes belong to the same point: compute both, then move."
 COUNT = "Count the updates."
 HOW_LONG = "Your marble moves in the right direction, but how long is each step?"
-WHICH_SLOPE = "Which slope contains x, and does the loss fall after one step?"
-FIRST_STEP = "Check the first step against pencil and paper before you run thousands."
-RULE = "Read again how the stopping rule and z are defined."
-WITHIN = "Within 0.001 of what, and from where?"
-WHICH_FUNCTION = "Which function's second derivatives do you take?"
-COLLECT = "Put z = (x - mean)/std into the line and collect the terms with x."
+WHICH_SLOPE = "Which slope contains x? Does the loss fall after one step?"
+FIRST_STEP = "Check the first step with pencil and paper before you run thousands of steps."
+RULE = "Read the definitions of the stopping rule and of z again."
+WITHIN = "What must come within 0.001 of what, and where does the walk start?"
+WHICH_FUNCTION = "Which function do you differentiate twice?"
+COLLECT = "Put z = (x - mean)/std into the line, then collect the terms with x."
 
 
 def pair(student, first, second):
-    """Two numbers of the notebook as one answer."""
-    values = [student.number(name).value for name in (first, second)]
+    """Return two numbers of the notebook as one answer."""
+    values = [student.number(variable).value for variable in (first, second)]
     return Answer(np.array(values), f"{first}, {second}")
 
 
 def walk(start, eta, steps, x, y, mistake):
-    """The last point of a walk with a known mistake in each update."""
+    """Return the last point of a walk with the named mistake in each update."""
     (a, b), n = start, len(x)
-    xx, xy, mx, my = (float(np.mean(one)) for one in (x * x, x * y, x, y))
+    # The gradient needs only these four means, so long walks with mistakes stay fast.
+    xx, xy, mx, my = (float(np.mean(values)) for values in (x * x, x * y, x, y))
     for _ in range(steps):
         grad_a, grad_b = 2 * (a * xx + b * mx - xy), 2 * (a * mx + b - my)
         if mistake == "half":
@@ -62,7 +63,7 @@ def test_loss(student):
             mistakes=[
                 (right * N, "Your function returns a sum. What turns a sum into a mean?"),
                 (np.sqrt(right), "Is the root one step too many?"),
-                (right * N / (N - 1), "By how many points do you divide?"),
+                (right * N / (N - 1), "What do you divide by? Is it the number of points?"),
                 (reference.loss_of(b, a, X, Y), "Which argument is the slope?"),
             ],
             otherwise="loss(a, b) is not the mean squared error on the data x and y.",
@@ -78,12 +79,12 @@ def test_gradient(student):
             rel=1e-5,
             abs=1e-6,
             mistakes=[
-                (right / 2, "Differentiate the square once more: what comes to the front?"),
+                (right / 2, "Check the derivative of the square: which factor comes to the front?"),
                 (right[::-1], "Gradients are ordered (a, b). Which slope contains x?"),
-                (-right, "Uphill the loss grows: the gradient points there. Look at your sign."),
+                (-right, "The gradient points uphill, where the loss grows. Check your sign."),
                 (right * N, "The loss is a mean, so its slopes are means too."),
             ],
-            otherwise="These are not the derivatives (a first) on the data x and y.",
+            otherwise="These are not the derivatives for a and for b on the data x and y.",
         )
 
 
@@ -93,13 +94,13 @@ def test_loss_at_start(student):
     state = np.random.RandomState(42)
     x = state.normal(0, 1, 50)
     same_draw = reference.loss_of(3, 3, x, x + 1 + x)
-    look = "Is it a mean of squares, and are x and noise two different draws?"
+    hint = "Is it a mean of squares? Are x and the noise two different draws?"
     # 1e-4: rounding to 6.159 passes, the chapter's 6.15 (1.4e-3 away) does not.
     student.number("loss_33").matches(
         right,
         rel=1e-4,
         mistakes=[
-            (wrong, look) for wrong in (right * N, np.sqrt(right), right * N / (N - 1), same_draw)
+            (wrong, hint) for wrong in (right * N, np.sqrt(right), right * N / (N - 1), same_draw)
         ],
     )
 
@@ -113,10 +114,10 @@ def test_direction(student):
         right,
         rel=1e-4,
         mistakes=[
-            (-right, "This way is uphill."),
+            (-right, "This direction is uphill."),
             (right[::-1], "Directions are ordered (a, b)."),
-            (-gradient, "A unit vector has the length 1: divide by the length."),
-            (gradient, "Look at the sign, and at the length of a unit vector."),
+            (-gradient, "A unit vector has length 1: divide by the length."),
+            (gradient, "Check the sign, and the length: a unit vector has length 1."),
         ],
     )
 
@@ -139,12 +140,12 @@ def test_descend(student):
             rel=1e-4,
             abs=1e-6,
             mistakes=[
-                (right[1:], "The path begins before the first step."),
+                (right[1:], "The path begins with the start, before the first step."),
                 (right[:-1], "Your path is one step too short."),
-                (right.T, "Each row of the path is one point (a, b): its shape is (steps + 1, 2)."),
+                (right.T, "Each row of the path is one point (a, b): the shape is (steps + 1, 2)."),
                 *wrong,
             ],
-            otherwise="Start with (a0, b0), and append one point (a, b) after the other.",
+            otherwise="Start with (a0, b0), then append the point (a, b) after each step.",
         )
 
 
@@ -156,7 +157,7 @@ def test_twenty_steps(student):
             ("sequential", ONE_POINT),
             ("exchanged", WHICH_SLOPE),
             ("uphill", WHICH_SLOPE),
-            ("n - 1", "By how many points do you divide?"),
+            ("n - 1", "What do you divide by? Is it the number of points?"),
         ]:
             yield walk((3, 3), 0.1, 20, X, Y, kind), sentence
         for steps in (19, 21):
@@ -189,7 +190,7 @@ def canyon_is_right(student, names, steps):
         yield (
             half,
             (
-                "Half way: is it the number of steps or their size?"
+                "You are half way. Is it the number of steps or their size?"
                 if steps == 10_000
                 else FIRST_STEP
             ),
@@ -203,12 +204,12 @@ def canyon_is_right(student, names, steps):
 
     if is_near(right):
         return
-    own = ", ".join(f"{one:.9g}" for one in answer.value)
+    own = ", ".join(f"{number:.9g}" for number in answer.value)
     for point, sentence in mistakes():
         if is_near(point):
             fail(sentence, own)
     if steps == 1 and answer.value[1] == START[1]:
-        fail("Both parameters move in each step, the intercept a little too.", own)
+        fail("Both parameters move in each step: the intercept moves a little, too.", own)
     fail(FIRST_STEP, own)
 
 
@@ -228,7 +229,7 @@ def test_canyon_10000(student):
 
 
 def first_step_within(path, x, y):
-    """Steps until the loss is within 0.001 of the smallest one."""
+    """Return the steps until the loss is within 0.001 of the smallest one."""
     smallest = reference.loss_of(*reference.closed_form(x, y), x, y)
     return reference.first_within(reference.losses_along(path, x, y), smallest)
 
@@ -242,10 +243,13 @@ def test_steps_in_bowl(student):
         right,
         rel=0,
         mistakes=[
-            (right - 1, "You are one step off. The start is step 0, and both move at once."),
+            (
+                right - 1,
+                "You are one step off. The start is step 0. Do a and b move at the same time?",
+            ),
             (
                 right + 1,
-                "You are one step off. The start is step 0, and 0.001 is a distance in mmHg².",
+                "You are one step off. The start is step 0, and 0.001 is absolute, not relative.",
             ),
         ],
         otherwise=RULE,
@@ -274,12 +278,12 @@ def test_hessian(student):
             (right / 2, WHICH_FUNCTION),
             (right * len(AGE), WHICH_FUNCTION),
             (right * len(AGE) / 2, WHICH_FUNCTION),
-            (right[::-1, ::-1], "Write it in the order (a, b)."),
+            (right[::-1, ::-1], "Write the Hessian in the order (a, b)."),
         ],
     )
 
 
-@check("curvature", points=0.5, title="Its two eigenvalues")
+@check("curvature", points=0.5, title="The two eigenvalues of the Hessian")
 def test_eigenvalues(student):
     answer = np.sort(student.array("eigenvalues").value.ravel())
     right = np.linalg.eigvalsh(reference.hessian())
@@ -302,7 +306,10 @@ def test_condition(student):
         rel=1e-4,
         mistakes=[
             (np.sqrt(larger / smaller), WHICH_FUNCTION),
-            (smaller / larger, "The condition number is the larger bend over the smaller one."),
+            (
+                smaller / larger,
+                "The condition number is the larger curvature divided by the smaller one.",
+            ),
         ],
     )
 
@@ -320,8 +327,8 @@ def test_standardised(student):
         mistakes=[
             ((AGE - AGE.mean()) / AGE.std(ddof=1), RULE),
             ((AGE - AGE.min()) / np.ptp(AGE), RULE),
-            (AGE / AGE.std(), "The mean of z is zero. Is that of yours?"),
-            (AGE - AGE.mean(), "The standard deviation of z is one. Is that of yours?"),
+            (AGE / AGE.std(), "The mean of z is zero. Is yours?"),
+            (AGE - AGE.mean(), "The standard deviation of z is one. Is yours?"),
         ],
         otherwise=RULE,
     )
@@ -334,7 +341,7 @@ def test_steps_standardised(student):
     student.number("steps_z").matches(first_step_within(path, Z, SBP), rel=0, otherwise=RULE)
 
 
-@check("standard", points=1, title="The line in years again")
+@check("standard", points=1, title="The line for age in years again")
 def test_back_in_years(student):
     a, b = descend(*START, 0.1, 200, Z, SBP)[-1]
     mean, std, sample = AGE.mean(), AGE.std(), AGE.std(ddof=1)
@@ -349,7 +356,7 @@ def test_back_in_years(student):
             ((a * std, b - a * std * mean), COLLECT),
             ((a / sample, b - a * mean / sample), COLLECT),
             ((a, b), COLLECT),
-            ((early_a / std, early_b - early_a * mean / std), "Walk all of the 200 steps."),
+            ((early_a / std, early_b - early_a * mean / std), "Walk all 200 steps."),
         ],
         otherwise=COLLECT,
     )
@@ -359,11 +366,11 @@ def test_back_in_years(student):
 
 
 def picture_of(student, index):
-    """One of the two axes; it must be labelled and hold contour lines."""
+    """Return one of the two axes, or fail unless it has labels and contour lines."""
     picture = Picture(student, name("ax_contour")[index], f"ax_contour[{index}]")
     picture.must_have_labels()
     if not picture.contours:
-        fail(f"Draw contour lines of the loss into ax_contour[{index}].")
+        fail(f"Draw contour lines of the loss in ax_contour[{index}].")
     return picture
 
 
@@ -372,7 +379,10 @@ def test_plot_bowl(student):
     picture = picture_of(student, 0)
     own = student.call("descend", 3, 3, 0.1, 20).array().value  # judged in task 3
     if not any(picture.has_path(path) for path in (descend(3, 3, 0.1, 20, X, Y), own)):
-        fail("I cannot find the 20 steps from (3, 3) in the bowl: a to the right, b upwards.")
+        fail(
+            "I cannot find the 20 steps from (3, 3) in the bowl. Put a on the horizontal axis and "
+            "b on the vertical axis."
+        )
 
 
 @check("plot", points=0.75, title="Contours and path of the canyon")
@@ -380,6 +390,7 @@ def test_plot_canyon(student):
     picture = picture_of(student, 1)
     path = descend(*START, RATE, 10_000)
     scale = np.array([1.0, 50.0])  # mmHg per year, mmHg: the size of the picture
+    # Students may draw only some of the steps, but every point must lie on the path.
     for line in (*picture.lines, picture.points):
         reaches = len(line) >= 3 and line[:, 0].max() >= 0.99 * path[5000, 0]
         starts = reaches and np.linalg.norm((line - START) / scale, axis=1).min() < 0.01
@@ -388,6 +399,6 @@ def test_plot_canyon(student):
         ):
             return
     fail(
-        "I cannot find the path of the first 5 000 steps from (0, 139) in the canyon: a to the "
-        "right, b upwards."
+        "I cannot find the path of the first 5 000 steps from (0, 139) in the canyon. Put a on the "
+        "horizontal axis and b on the vertical axis."
     )

@@ -1,6 +1,7 @@
-"""A patient of your own: drawn from your user name, always the same one, another for everybody.
+"""A patient of your own, drawn from your user name.
 
-On JupyterHub the user name is known. Elsewhere the notebook asks for it once.
+The same user name always gives the same patient, and two names hardly ever share one. On
+JupyterHub, the user name is known. Elsewhere, you write it into the notebook once.
 """
 
 import hashlib
@@ -11,20 +12,21 @@ ASSIGNMENT = "local-gradients"
 
 
 def patient(my_id=""):
-    """Age in years, blood pressure in mmHg, and the slope and intercept that you start from."""
+    """Return age in years, blood pressure in mmHg, and the slope and intercept to start from."""
     student = os.environ.get("JUPYTERHUB_USER") or my_id.strip()
     if not student:
         student = "nobody"
         print("There is no id yet, so this is a patient for practice. Set MY_ID to get your own.")
     attempt = 0
     while True:
-        found = _draw(student, attempt)
-        if 3 <= abs(_residual(*found)) <= 60:  # neither a lucky nor a hopeless start
-            return found
+        numbers = _draw(student, attempt)
+        if 3 <= abs(_residual(*numbers)) <= 60:  # neither a lucky nor a hopeless start
+            return numbers
         attempt += 1
 
 
 def _draw(student, attempt):
+    """Draw the four numbers from SHA-256, which gives the same ones on every computer."""
     text = "\0".join([COURSE, ASSIGNMENT, student, str(attempt)])
     digest = hashlib.sha256(text.encode()).digest()
     first, second, third, fourth = (

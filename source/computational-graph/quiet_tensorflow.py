@@ -1,7 +1,7 @@
-"""TensorFlow, without the start-up log that says nothing to a student.
+"""TensorFlow without its start-up log, which tells a student nothing.
 
-Some lines of it are written before any setting is read, so they are sent nowhere while the
-library is loaded. Errors of your own code are shown as always.
+TensorFlow writes some of these lines before it reads any setting, so standard error is switched
+off while the library loads. Errors in your own code are shown as usual.
 """
 
 import contextlib
@@ -9,22 +9,22 @@ import os
 
 
 @contextlib.contextmanager
-def _nowhere(descriptor):
-    """What is written to a file descriptor is dropped in the meantime."""
-    kept, sink = os.dup(descriptor), os.open(os.devnull, os.O_WRONLY)
+def _silenced(descriptor):
+    """Drop everything that is written to a file descriptor inside the block."""
+    original, sink = os.dup(descriptor), os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, descriptor)
     try:
         yield
     finally:
-        os.dup2(kept, descriptor)
-        os.close(kept)
+        os.dup2(original, descriptor)
+        os.close(original)
         os.close(sink)
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # a line needs no graphics card
-with _nowhere(2):
+with _silenced(2):
     import tensorflow as tf
 
     tf.constant(0.0)
-tf.get_logger().setLevel("ERROR")  # hints on speed and on old names frighten more than they help
+tf.get_logger().setLevel("ERROR")  # hints about speed and old names would only alarm beginners

@@ -1,4 +1,4 @@
-"""A line fitted with Keras, short enough to time what grading adds to it."""
+"""A line fitted with Keras, which trains so briefly that a benchmark measures the grading."""
 
 import numpy as np
 
@@ -12,21 +12,23 @@ RATE = 0.0004
 
 
 def mse(a, b):
+    """Return the mean squared error of a line on the eleven women."""
     return np.mean((a * AGE + b - SBP) ** 2)
 
 
 def after_one_update():
+    """Return slope and intercept after one update with the gradient of the MSE."""
     r = START[0] * AGE + START[1] - SBP
     return START[0] - RATE * 2 * np.mean(r * AGE), START[1] - RATE * 2 * np.mean(r)
 
 
-@check("model", points=1, title="The model")
+@check("model", points=1, title="The model is a line")
 def test_model(student):
     if len(student.ask(name("model").get_weights())) != 2:
         fail("The model should have one slope and one intercept.")
 
 
-@check("model", points=1, title="Its loss at the start")
+@check("model", points=1, title="The loss at the start")
 def test_start(student):
     student.number("mse_start").matches(
         mse(*START), rel=1e-4, mistakes=[(np.sqrt(mse(*START)), "This is the root of the MSE.")]
@@ -47,4 +49,4 @@ def test_predict(student):
 @check("picture", points=1, title="The picture")
 def test_picture(student):
     if len(Picture(student, "ax_line").lines) != 1:
-        fail("There should be one line in the picture.")
+        fail("The picture should show exactly one line.")
