@@ -1,11 +1,11 @@
-# make demo     a class in all eight assignments, graded: tables, a feedback page, grades.csv
-# make test     style, types and all tests
-# make verify   try every assignment on its own answers; commit graders/*/verified.json
-# make hostile  every attack of tests/hostile/, family by family: contained, leaked, left over
-# make bench    classes of twenty beside stock nbgrader, records, a cluster, its scheduler; cheats on both (an hour)
-# make torture  two hundred kills and two thousand made-up notebooks (half an hour)
-# make release  the students' notebooks, made anew from source/
-# make lock     requirements.lock, made anew from pyproject.toml
+# make demo     grade a class in all eight assignments: tables, a feedback page, grades.csv
+# make test     check style, types and imports, and run all tests
+# make verify   test every assignment on its own answers; commit graders/*/verified.json
+# make hostile  run every attack of tests/hostile/, family by family: contained, leaked, left over
+# make bench    measure classes and cheats beside stock nbgrader, records, a cluster, its scheduler (an hour)
+# make torture  survive two hundred kills and two thousand made-up notebooks (half an hour)
+# make release  make the students' notebooks again from source/
+# make lock     make requirements.lock again from pyproject.toml
 
 .PHONY: demo test verify hostile bench torture release lock
 BIN = .venv/bin
@@ -18,6 +18,7 @@ test: .venv/ready .venv/browser
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest
 
 verify: .venv/ready

@@ -3,20 +3,20 @@
 import os
 import sys
 
-# nbgrader starts `alembic` by name when it makes a gradebook: let it find the one beside itself.
+# nbgrader starts `alembic` by name when it makes a gradebook. This lets it find its own.
 os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")
 
-c = get_config()  # noqa: F821  # nbgrader hands it in
+c = get_config()  # noqa: F821  # nbgrader defines it
 
 c.CourseDirectory.course_id = "curve-fitting"
 c.NbGrader.logfile = ""
 
-# Grading, collection and export are nbmark's; everything else is nbgrader's own.
+# nbmark grades, collects and exports; everything else is nbgrader's own.
 c.Autograde.exporter_class = "nbmark.nbgrader_plugins.GradingExporter"
 c.ExchangeFactory.collect = "nbmark.nbgrader_plugins.SafeCollect"
 c.ExportApp.plugin_class = "nbmark.nbgrader_plugins.GradesCsv"
 
-# What a student wrote into a text cell is shown to instructors: scripts in it must not run.
+# Instructors see what students write into text cells, so nbmark removes scripts from it.
 c.HTMLExporter.sanitize_html = True
 c.HTMLExporter.filters = {
     "clean_html": "nbmark.nbgrader_plugins.clean_html",

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Sets up everything that the Makefile needs: bubblewrap, .venv/ and the locked packages;
-# with the word "browser" the one that `make test` opens pages with.
+# Set up what the Makefile needs: bubblewrap, .venv/ and the locked packages.
+# `setup.sh browser` installs the browser that `make test` opens pages with.
 set -eu
 umask 022 # the sandbox runs as another user and must be able to read .venv
 
-# Installs system packages where that is allowed, else says in one line what to install.
+# Install system packages where that is allowed; otherwise say in one line what to install.
 install() {
     root=
     [ "$(id -u)" = 0 ] || root='sudo -n'
@@ -22,11 +22,11 @@ if [ "${1:-}" = browser ]; then
 fi
 
 python=
-# 3.11 first: graders/*/verified.json hold for it, so that the first grading need not try anything.
-for one in /usr/bin/python3.11 /usr/bin/python3.12 /usr/bin/python3.13 python3.11 python3.12 \
+# 3.11 first: graders/*/verified.json hold for it, so the first grading need not verify anything.
+for candidate in /usr/bin/python3.11 /usr/bin/python3.12 /usr/bin/python3.13 python3.11 python3.12 \
     python3.13 python3; do
-    if "$one" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-        python=$one
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        python=$candidate
         break
     fi
 done
@@ -37,7 +37,7 @@ command -v bwrap >/dev/null || missing=bubblewrap
 if ! "$python" -c 'import ensurepip' 2>/dev/null; then
     missing="$missing python3-venv"
 fi
-# shellcheck disable=SC2086 # several words
+# shellcheck disable=SC2086 # $missing holds several words
 [ -z "$missing" ] || install $missing
 
 [ -x .venv/bin/python ] || "$python" -m venv .venv

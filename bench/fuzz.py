@@ -1,6 +1,6 @@
-"""Many made-up notebooks through the whole path, and many mutated answers through the decoder.
+"""Grade many made-up notebooks, and decode many mutated answers.
 
-``python bench/fuzz.py [NOTEBOOKS [ANSWERS]]``, by default 2000 and 100 000; prints what went wrong.
+``python bench/fuzz.py [NOTEBOOKS [ANSWERS]]``, by default 2000 and 100 000, prints each failure.
 """
 
 from __future__ import annotations
@@ -12,35 +12,37 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "hostile"))
 import attacks
-import fuzzing  # after its folder is known
+import fuzzing  # in the folder that the line above adds
 
 DEFAULTS = [2000, 100_000]
-CLASS = 200  # notebooks graded at a time
+# One grading takes this many notebooks, so that the first failures show within a minute.
+CLASS = 200
 
 
 def main() -> None:
-    """Exit status 1 if anything ended otherwise than in a grade or a named error."""
-    given = [int(one) for one in sys.argv[1:]]
-    notebooks, answers = (given + DEFAULTS[len(given) :])[:2]
+    """Exit with status 1 if any input led to something else than a grade or a named error."""
+    numbers = [int(word) for word in sys.argv[1:]]
+    notebooks, answers = (numbers + DEFAULTS[len(numbers) :])[:2]
     began = time.monotonic()
-    troubles = fuzzing.judge_answers(answers, start=int(time.time()))
+    # A new start each time, so that repeated runs try different input; a failure names its number.
+    failures = fuzzing.judge_answers(answers, start=int(time.time()))
     print(
-        f"{answers} answers in {time.monotonic() - began:.0f} s, {len(troubles)} broke the decoder"
+        f"{answers} answers in {time.monotonic() - began:.0f} s, {len(failures)} broke the decoder"
     )
     for start in range(0, notebooks, CLASS):
         with tempfile.TemporaryDirectory(prefix="nbmark-fuzz-") as name:
             course = Path(name, "course")
             attacks.make_course(course, "none", "target")
-            troubles += fuzzing.grade_notebooks(course, min(CLASS, notebooks - start), start + 1)
+            failures += fuzzing.grade_notebooks(course, min(CLASS, notebooks - start), start + 1)
         graded = min(start + CLASS, notebooks)
         print(
             f"{graded} of {notebooks} notebooks, {time.monotonic() - began:.0f} s, "
-            f"{len(troubles)} troubles",
+            f"{len(failures)} failures",
             flush=True,
         )
-    for one in troubles:
-        print(one)
-    sys.exit(1 if troubles else 0)
+    for failure in failures:
+        print(failure)
+    sys.exit(1 if failures else 0)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The students' own compute: the code cells of every submission, run in one warm process.
+"""Measure the students' own compute: the code cells of all submissions, run in one warm process.
 
-``python own.py COURSE ASSIGNMENT`` prints seconds by student as JSON. Everything is imported and
-has been used once before the clock starts; no wall, no checks, no feedback.
+``python own.py COURSE ASSIGNMENT`` prints seconds by student as JSON. All libraries are imported
+and have been used once before the clock starts. There is no sandbox, no check and no feedback.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+# The same settings as in the sandbox, because the compute of both is compared.
 os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
 os.environ.update(
     OMP_NUM_THREADS="1",
@@ -21,27 +22,30 @@ os.environ.update(
     TF_ENABLE_ONEDNN_OPTS="0",
 )
 
-from ipykernel.inprocess.ipkernel import InProcessKernel  # after the environment
+from ipykernel.inprocess.ipkernel import InProcessKernel  # libraries read the environment once
 
 
 def main(course: Path, assignment: str) -> None:
-    """Run everybody once to warm up and once for the clock."""
+    """Run every submission, and print its seconds by student."""
     kernel = InProcessKernel()
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     folders = sorted((course / "submitted").glob(f"*/{assignment}"))
-    sys.path.insert(0, "")
+    sys.path.insert(0, "")  # modules beside the notebook, as in a kernel
     seconds = {}
+    # The first submission runs twice. Its first run warms up, and its second replaces the time.
     for folder in [folders[0], *folders]:
         os.chdir(folder)
         notebook = json.loads((folder / f"{assignment}.ipynb").read_text())
-        codes = ["".join(one["source"]) for one in notebook["cells"] if one["cell_type"] == "code"]
+        cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+        sources = ["".join(cell["source"]) for cell in cells]
         began = time.perf_counter()
-        for code in codes:
+        for source in sources:
             with kernel._redirected_io():
-                loop.run_until_complete(kernel.do_execute(code, silent=False))
+                loop.run_until_complete(kernel.do_execute(source, silent=False))
         seconds[folder.parent.name] = time.perf_counter() - began
         kernel.shell.reset(new_session=True)
+    # The kernel has put its own stream in the place of `sys.stdout`.
     print(json.dumps(seconds), file=sys.__stdout__)
 
 

@@ -1,7 +1,7 @@
-"""A whole course in a few minutes: release, hand in, collect, grade, give feedback, export.
+"""A whole course in a few minutes: release, submit, collect, grade, give feedback, export.
 
-Everything runs in ``.demo/``, a course of its own, with nbgrader's real commands; a second run
-finds all of it done and changes nothing.
+All of it runs in ``.demo/``, a separate course, with nbgrader's real commands. A second run finds
+the work done and changes nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ COURSE = classroom.ROOT / ".demo" / "course"
 EXCHANGE = classroom.ROOT / ".demo" / "exchange"
 BIN = Path(sys.executable).parent
 CONFIG = f"""
-# The demonstration: an exchange of its own, and all students under one user account.
+# The demonstration has its own exchange, and all students share one user account. So a file's owner
+# proves nothing here.
 c.Exchange.root = {str(EXCHANGE)!r}
 c.ExchangeCollect.check_owner = False
 c.SafeCollect.check_owner = False
@@ -26,18 +27,19 @@ c.SafeCollect.check_owner = False
 
 
 def main() -> int:
-    """Run every step; the exit status of grading."""
+    """Run every step; return the exit status of grading."""
     set_up()
     cases = classroom.cases()
+    # Each step runs only where its result is missing, because nbgrader's commands take seconds.
     for name in missing(EXCHANGE / "curve-fitting" / "outbound", "{0.assignment}", cases):
         nbgrader(f"Releasing {name}", "generate_assignment", name, "--force")
         nbgrader("", "release_assignment", name)
-    say("The class hands in")
-    for one in cases:
-        classroom.hand_in(one, EXCHANGE, "curve-fitting")
+    announce("The class submits")
+    for case in cases:
+        classroom.submit_to_exchange(case, EXCHANGE, "curve-fitting")
     for name in missing(COURSE / "submitted", "{0.student}/{0.assignment}", cases):
         nbgrader(f"Collecting {name}", "collect", name)
-    say("Grading")
+    announce("Grading")
     status = subprocess.run([BIN / "nbmark", "grade", "--all"], cwd=COURSE, check=False).returncode
     for name in missing(COURSE / "feedback", "{0.student}/{0.assignment}", cases):
         nbgrader(f"Writing and releasing feedback on {name}", "generate_feedback", name)
@@ -49,11 +51,12 @@ def main() -> int:
 
 
 def set_up() -> None:
-    """The course folder with today's material."""
+    """Make the exchange, and the course folder with today's material."""
     for folder in ("inbound", "outbound", "feedback"):
         (EXCHANGE / "curve-fitting" / folder).mkdir(parents=True, exist_ok=True)
-    EXCHANGE.chmod(0o777)  # nbgrader insists: everybody may write to the exchange
+    EXCHANGE.chmod(0o777)  # nbgrader refuses an exchange that only some users may write to
     COURSE.mkdir(parents=True, exist_ok=True)
+    # Copied on every run, so that the demonstration always shows the repository's checks.
     for name in ("source", "graders", "release"):
         shutil.rmtree(COURSE / name, ignore_errors=True)
         shutil.copytree(classroom.ROOT / name, COURSE / name)
@@ -62,30 +65,32 @@ def set_up() -> None:
 
 
 def missing(folder: Path, entry: str, cases: list[classroom.Case]) -> list[str]:
-    """The assignments of which somebody's entry is not in the folder yet."""
-    return sorted({one.assignment for one in cases if not (folder / entry.format(one)).exists()})
+    """Return the assignments for which the folder lacks an entry of some case."""
+    return sorted({case.assignment for case in cases if not (folder / entry.format(case)).exists()})
 
 
-def nbgrader(what: str, *arguments: str) -> None:
-    """Run one of nbgrader's own commands quietly; show its log if it fails."""
-    if what:
-        say(what)
-    done = subprocess.run(
+def nbgrader(step: str, *arguments: str) -> None:
+    """Announce a step and run an nbgrader command quietly; show its log if it fails."""
+    if step:
+        announce(step)
+    finished = subprocess.run(
         [BIN / "nbgrader", *arguments],
         cwd=COURSE,
         check=False,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        # nbgrader's commands also write to this folder, and the user's own must stay as it is.
         env={**os.environ, "JUPYTER_DATA_DIR": str(COURSE / ".nbmark" / "jupyter")},
     )
-    if done.returncode:
-        print(done.stdout, file=sys.stderr)
+    if finished.returncode:
+        print(finished.stdout, file=sys.stderr)
         sys.exit(f"demo: nbgrader {' '.join(arguments)} failed")
 
 
-def say(what: str) -> None:
-    print(f"── {what}", file=sys.stderr, flush=True)
+def announce(step: str) -> None:
+    """Print a step as a heading on standard error."""
+    print(f"── {step}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

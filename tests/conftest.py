@@ -1,4 +1,4 @@
-"""Courses to test on: real folders, real gradebooks, made once and copied."""
+"""Fixtures: courses with real folders and real gradebooks, made once and copied for each test."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ ASSIGNMENTS = sorted(path.name for path in (ROOT / "source").iterdir())
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_jupyter(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Nothing of this machine's Jupyter is read or written."""
+    """Keep the tests away from the settings and the data of this machine's own Jupyter."""
     for name in ("JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         os.environ[name] = str(tmp_path_factory.mktemp(name.lower()))
-    os.environ["COLUMNS"] = "200"
+    os.environ["COLUMNS"] = "200"  # so that no table breaks a line that a test looks for
 
 
 def run(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A command of this environment, run in a folder; its output is text."""
+    """Run a command of this Python environment in a folder, and return its output as text."""
     return subprocess.run(
         [str(BIN / command[0]), *command[1:]],
         cwd=folder,
@@ -39,36 +39,36 @@ def run(folder: Path, *command: str, **environment: str) -> subprocess.Completed
 
 
 def new_course(folder: Path, material: Path, *assignments: str) -> Path:
-    """A course with some assignments, released and known to the gradebook."""
+    """Make a course with these assignments, released and entered into the gradebook."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("source", "graders"):
         shutil.copytree(material / name, folder / name)
     shutil.copy(ROOT / "nbgrader_config.py", folder)
     for assignment in assignments:
-        done = run(folder, "nbgrader", "generate_assignment", assignment, "--force")
-        assert done.returncode == 0, done.stderr
+        completed = run(folder, "nbgrader", "generate_assignment", assignment, "--force")
+        assert completed.returncode == 0, completed.stderr
     return folder
 
 
 @pytest.fixture(scope="session")
 def course_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole course, released anew and known to the gradebook."""
+    """Return the whole course, freshly released and entered into the gradebook."""
     return new_course(tmp_path_factory.mktemp("whole"), ROOT, *ASSIGNMENTS)
 
 
 @pytest.fixture(scope="session")
 def verified() -> dict[str, Any]:
-    """What ``nbmark verify --all --json`` says of the whole course, and where its records are."""
+    """Return the JSON of ``nbmark verify --all``, its exit status, and the course it ran on."""
     stdout, _ = VERIFYING["process"].communicate()
     returncode = VERIFYING["process"].returncode
     return {**json.loads(stdout), "returncode": returncode, "course": VERIFYING["course"]}
 
 
-VERIFYING: dict[str, Any] = {}
+VERIFYING: dict[str, Any] = {}  # the process and its course, if a test needs the result
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Trying the whole course takes a quarter of an hour: it runs beside the other tests."""
+    """Start verifying the whole course beside the other tests, because it takes 15 minutes."""
     if not any("verified" in getattr(item, "fixturenames", ()) for item in session.items):
         return
     course = Path(tempfile.mkdtemp(prefix="nbmark-verified-"))
@@ -86,7 +86,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_sessionfinish() -> None:
-    """Whatever ended the tests ends that too."""
+    """Stop the verification however the tests ended: normally, by a failure or by Ctrl-C."""
     if VERIFYING:
         VERIFYING["process"].terminate()
         VERIFYING["process"].wait()
@@ -95,14 +95,14 @@ def pytest_sessionfinish() -> None:
 
 @pytest.fixture(scope="session")
 def toy_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A course with the smallest assignment, tried on its own answers once."""
+    """Return a course with the smallest assignment, already verified."""
     folder = new_course(tmp_path_factory.mktemp("toy"), ROOT / "tests" / "toy", "toy")
-    done = run(folder, "nbmark", "verify", "toy")
-    assert done.returncode == 0, done.stderr
+    completed = run(folder, "nbmark", "verify", "toy")
+    assert completed.returncode == 0, completed.stderr
     return folder
 
 
 @pytest.fixture
 def toy_course(toy_template: Path, tmp_path: Path) -> Path:
-    """A course with the smallest assignment and nobody's work."""
+    """Return a course with the smallest assignment and no submissions."""
     return Path(shutil.copytree(toy_template, tmp_path / "course"))

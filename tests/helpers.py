@@ -1,4 +1,4 @@
-"""Small things that several tests use."""
+"""Helpers that several test files share: submissions, the gradebook's content, questions."""
 
 from __future__ import annotations
 
@@ -22,21 +22,23 @@ HALF = "a = 4\ndef f(x):\n    return 2 * x"
 SMALL = Limits(memory_mib=600, disk_mib=32, processes=64, cell_timeout_s=5, question_timeout_s=2)
 
 
-def dump(course: Path, assignment: str) -> list[dict[str, Any]]:
-    """All that the gradebook holds on an assignment, without ids made at random, sorted."""
+def dump_gradebook(course: Path, assignment: str) -> list[dict[str, Any]]:
+    """Return the gradebook's rows of an assignment by student, without nbgrader's random ids."""
     from nbgrader.api import Gradebook
 
     with Gradebook(f"sqlite:///{course}/gradebook.db") as gradebook:
-        found = gradebook.assignment_submissions(assignment)
+        submissions = gradebook.assignment_submissions(assignment)
         return [
             {
-                "student": one.student.id,
-                "timestamp": str(one.timestamp),
-                "seconds_late": one.total_seconds_late,
-                "score": one.score,
-                "notebooks": {note.name: _dump_notebook(note) for note in one.notebooks},
+                "student": submission.student.id,
+                "timestamp": str(submission.timestamp),
+                "seconds_late": submission.total_seconds_late,
+                "score": submission.score,
+                "notebooks": {
+                    notebook.name: _dump_notebook(notebook) for notebook in submission.notebooks
+                },
             }
-            for one in sorted(found, key=lambda one: one.student.id)
+            for submission in sorted(submissions, key=lambda submission: submission.student.id)
         ]
 
 
@@ -45,18 +47,23 @@ def _dump_notebook(notebook: Any) -> dict[str, Any]:
         "late_penalty": notebook.late_submission_penalty,
         "flagged": notebook.flagged,
         "grades": {
-            one.name: [one.auto_score, one.manual_score, one.extra_credit, one.needs_manual_grade]
-            for one in sorted(notebook.grades, key=lambda one: one.name)
+            grade.name: [
+                grade.auto_score,
+                grade.manual_score,
+                grade.extra_credit,
+                grade.needs_manual_grade,
+            ]
+            for grade in sorted(notebook.grades, key=lambda grade: grade.name)
         },
         "comments": {
-            one.name: [one.auto_comment, one.manual_comment]
-            for one in sorted(notebook.comments, key=lambda one: one.name)
+            comment.name: [comment.auto_comment, comment.manual_comment]
+            for comment in sorted(notebook.comments, key=lambda comment: comment.name)
         },
     }
 
 
-def hand_in_toy(course: Path, student: str, answer: str, written: str = "Because.") -> Path:
-    """A submission of the toy assignment with this code."""
+def submit_toy(course: Path, student: str, answer: str, written: str = "Because.") -> Path:
+    """Put a submission of the toy assignment with this code into ``submitted/``."""
     cells = read_notebook((course / "release" / "toy" / "toy.ipynb").read_bytes())
     texts = {"a-answer": answer, "w": written}
     cells = [replace(cell, source=texts.get(cell.grade_id, cell.source)) for cell in cells]
@@ -68,41 +75,25 @@ def hand_in_toy(course: Path, student: str, answer: str, written: str = "Because
 
 
 def as_ordinary_user(course: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """``nbmark`` run by an ordinary user; root becomes one, in a private view of the folders."""
+    """Run ``nbmark`` as an ordinary user; root becomes one, in a private view of the folders."""
     python, source, folder = Path(sys.prefix), SOURCE, course
     command = ["env"]
     if os.geteuid() == 0:
+        # The folders on the way to the course may be closed to other users. Bind mounts in a
+        # mount namespace of its own make the course readable without changing any of them.
         subprocess.run(["chown", "-R", "12345:12345", str(course)], check=True)
         mounts = " && ".join(
             f"mkdir /mnt/{new} && mount --bind '{old}' /mnt/{new}"
             for new, old in {"python": python, "source": source, "course": course}.items()
         )
         script = f'mount -t tmpfs -o mode=755 t /mnt && {mounts} && cd /mnt/course && exec "$@"'
-        command = [
-            "unshare",
-            "--mount",
-            "sh",
-            "-c",
-            script,
-            "sh",
-            "setpriv",
-            "--reuid=12345",
-            "--regid=12345",
-            "--clear-groups",
-            "env",
-        ]
+        become_user = "setpriv --reuid=12345 --regid=12345 --clear-groups env"
+        command = ["unshare", "--mount", "sh", "-c", script, "sh", *become_user.split()]
         python, source, folder = Path("/mnt/python"), Path("/mnt/source"), Path("/mnt/course")
+    environment = [f"HOME={folder}", f"PYTHONPATH={source}", "PYTHONDONTWRITEBYTECODE=1"]
+    program = [f"{python}/bin/python", "-m", "nbmark.commands.cli"]
     return subprocess.run(
-        [
-            *command,
-            f"HOME={folder}",
-            f"PYTHONPATH={source}",
-            "PYTHONDONTWRITEBYTECODE=1",
-            f"{python}/bin/python",
-            "-m",
-            "nbmark.commands.cli",
-            *arguments,
-        ],
+        [*command, *environment, *program, *arguments],
         cwd=course,
         text=True,
         capture_output=True,
@@ -110,12 +101,13 @@ def as_ordinary_user(course: Path, *arguments: str) -> subprocess.CompletedProce
     )
 
 
-def said(session: Session, code: str, timeout_s: float = 10) -> str:
-    """What a cell printed, or the name of its error."""
-    done = session.run_cell(code, timeout_s)
-    return "".join(one.get("text", "") for one in done.outputs).strip() or done.error_name
+def output_of(session: Session, code: str, timeout_s: float = 10) -> str:
+    """Run a cell, and return what it printed or the name of its error."""
+    cell_run = session.run_cell(code, timeout_s)
+    printed = "".join(output.get("text", "") for output in cell_run.outputs).strip()
+    return printed or cell_run.error_name
 
 
 def ask(session: Session, question: Expr) -> Any:
-    """The answer of the agent to a question, None if there was none."""
+    """Return the agent's answer to a question; None if it gave none."""
     return json.loads(session.ask(canonical(tree_of(question))) or "null")

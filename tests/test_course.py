@@ -1,4 +1,4 @@
-"""The course itself: numbers, coverage of the chapter, names, notebooks, personal data."""
+"""The course is right: its numbers, coverage of the chapter, names, notebooks, personal data."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ DOCS = (ROOT / "docs" / "course.md").read_text()
 WITH_TENSORFLOW = ("autodiff", "computational-graph", "keras")
 
 
-def notebook(folder: str, assignment: str) -> list[dict[str, Any]]:
-    found = json.loads((ROOT / folder / assignment / f"{assignment}.ipynb").read_text())
-    return [{**cell, "source": "".join(cell["source"])} for cell in found["cells"]]
+def cells_of(folder: str, assignment: str) -> list[dict[str, Any]]:
+    """Return a notebook's cells, each with its source as one text."""
+    path = ROOT / folder / assignment / f"{assignment}.ipynb"
+    cells = json.loads(path.read_text())["cells"]
+    return [{**cell, "source": "".join(cell["source"])} for cell in cells]
 
 
 def checks_of(assignment: str) -> dict[str, tuple[str, float]]:
-    """Check → its grade cell and points, read from the source."""
+    """Return check → its grade cell and points, read from the source of the checks."""
     path = next((ROOT / "graders" / assignment).glob("test_*.py"))
-    found = {}
+    checks = {}
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
             call = node.decorator_list[0]
             assert isinstance(call, ast.Call)
-            points = {one.arg: ast.literal_eval(one.value) for one in call.keywords}["points"]
-            found[node.name] = (ast.literal_eval(call.args[0]), points)
-    return found
+            options = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+            checks[node.name] = (ast.literal_eval(call.args[0]), options["points"])
+    return checks
 
 
 # Numbers ---------------------------------------------------------------------------------------
@@ -126,24 +128,26 @@ ANCHORS = {
         0.0621462,
     ),
     "woman 15": (
-        [WOMAN[one] for one in ("ax", "abx", "r", "s", "mse", "ds_dr", "grad_b", "grad_a")],
+        [WOMAN[node] for node in ("ax", "abx", "r", "s", "mse", "ds_dr", "grad_b", "grad_a")],
         [0, 139, -14, 196, 196, -28, -28, -1624],
     ),
 }
 
 
 @pytest.mark.parametrize("name", ANCHORS)
-def test_the_reference_reproduces_the_anchor_figures(name):
-    found, wanted = ANCHORS[name]
-    assert np.ravel(found) == pytest.approx(np.ravel(wanted), rel=1e-4, abs=6e-5)
+def test_the_reference_reproduces_the_anchor_numbers(name):
+    computed, published = ANCHORS[name]
+    assert np.ravel(computed) == pytest.approx(np.ravel(published), rel=1e-4, abs=6e-5)
 
 
 def test_three_batches_have_the_gradients_of_the_chapter():
-    rows = [np.arange(start, start + 11) for start in (0, 11, 22)]
-    found = [reference.gradient(0, 139, reference.AGE[k], reference.SBP[k]) for k in rows]
-    wanted = [(734.545, 20.364), (188.545, 12.909), (-2582.364, -31.091)]
-    assert np.array(found) == pytest.approx(np.array(wanted), abs=1e-3)
-    assert np.mean(found, axis=0) == pytest.approx(reference.gradient(0, 139))
+    batches = [np.arange(start, start + 11) for start in (0, 11, 22)]
+    computed = [
+        reference.gradient(0, 139, reference.AGE[rows], reference.SBP[rows]) for rows in batches
+    ]
+    published = [(734.545, 20.364), (188.545, 12.909), (-2582.364, -31.091)]
+    assert np.array(computed) == pytest.approx(np.array(published), abs=1e-3)
+    assert np.mean(computed, axis=0) == pytest.approx(reference.gradient(0, 139))
 
 
 # Coverage --------------------------------------------------------------------------------------
@@ -163,60 +167,57 @@ ITEMS = [
 def test_every_item_of_the_chapter_has_a_task_and_a_check(item):
     rows = [line for line in DOCS.splitlines() if re.match(rf"\| {item}\b(?!\d)", line)]
     assert len(rows) == 1
-    _, _, where, named, _ = rows[0].split("|")
-    assignments = re.findall(r"`([a-z-]+)`", where)
+    _, _, assignment_column, check_column, _ = rows[0].split("|")
+    assignments = re.findall(r"`([a-z-]+)`", assignment_column)
     assert assignments
-    if item == "figure 3.9":  # the optional section, not graded
-        assert "two minima" in json.dumps(notebook("release", assignments[0]))
+    if item == "figure 3.9":  # belongs to an optional section, which is not graded
+        assert "two minima" in json.dumps(cells_of("release", assignments[0]))
         return
-    checks = re.findall(r"`(test_\w+)`", named)
+    checks = re.findall(r"`(test_\w+)`", check_column)
     assert checks
     for check in checks:
-        assert any(check in checks_of(one) for one in assignments), check
+        assert any(check in checks_of(assignment) for assignment in assignments), check
 
 
 # Names and points ------------------------------------------------------------------------------
 
 
-def asked_names(assignment: str) -> set[str]:
-    """Every name of the notebook that a check asks for."""
+def names_in_checks(assignment: str) -> set[str]:
+    """Return every name of the student's notebook that a check asks for."""
     text = next((ROOT / "graders" / assignment).glob("test_*.py")).read_text()
-    asked = r'(?:student\.(?:value|number|array|call|map)|Picture)\((?:student, )?"(\w+)"'
-    return set(re.findall(asked, text))
+    question = r'(?:student\.(?:value|number|array|call|map)|Picture)\((?:student, )?"(\w+)"'
+    return set(re.findall(question, text))
 
 
 @pytest.mark.parametrize("assignment", ASSIGNMENTS)
-def test_every_name_a_check_asks_for_stands_in_notebook_and_table(assignment):
-    text = "\n".join(
-        c["source"] for c in notebook("release", assignment) if c["cell_type"] == "markdown"
-    )
+def test_every_name_that_a_check_asks_for_is_in_the_notebook_and_the_table(assignment):
+    cells = cells_of("release", assignment)
+    text = "\n".join(cell["source"] for cell in cells if cell["cell_type"] == "markdown")
     table = DOCS[DOCS.index(f"| `{assignment}` | 1 ") :].split("10 `written`")[0]
-    names = asked_names(assignment) - {"run_program"}
+    names = names_in_checks(assignment) - {"run_program"}
     assert len(names) >= 5
-    for one in names:
-        assert re.search(rf"`{one}\b", text), f"{one} is not in the notebook's text"
-        assert re.search(rf"`{one}\b", table), f"{one} is not in docs/course.md"
+    for name in names:
+        assert re.search(rf"`{name}\b", text), f"{name} is not in the notebook's text"
+        assert re.search(rf"`{name}\b", table), f"{name} is not in docs/course.md"
 
 
 @pytest.mark.parametrize("assignment", ASSIGNMENTS)
 def test_points_add_up_to_20_in_cells_checks_and_the_students_table(assignment):
-    cells = notebook("source", assignment)
-    graded = {
-        c["metadata"]["nbgrader"]["grade_id"]: c["metadata"]["nbgrader"]["points"]
-        for c in cells
-        if c["metadata"].get("nbgrader", {}).get("grade")
-    }
-    assert sum(graded.values()) == 20
-    assert 6 <= len(graded) <= 10 + (assignment == "mse")
-    by_cell: dict[str, float] = {}
+    cells = cells_of("source", assignment)
+    metadata = [cell["metadata"].get("nbgrader", {}) for cell in cells]
+    grade_cells = {cell["grade_id"]: cell["points"] for cell in metadata if cell.get("grade")}
+    assert sum(grade_cells.values()) == 20
+    assert 6 <= len(grade_cells) <= 10 + (assignment == "mse")
+    checked: dict[str, float] = {}
     for cell, points in checks_of(assignment).values():
-        by_cell[cell] = by_cell.get(cell, 0) + points
-    assert by_cell == {cell: points for cell, points in graded.items() if cell != "written"}
-    rows = re.findall(r"^\| \d+ .*\| ([\d.]+) \|$", cells[1]["source"], re.M)
-    assert [float(one) for one in rows] == list(graded.values())
+        checked[cell] = checked.get(cell, 0) + points
+    assert checked == {cell: points for cell, points in grade_cells.items() if cell != "written"}
+    table = re.findall(r"^\| \d+ .*\| ([\d.]+) \|$", cells[1]["source"], re.M)
+    assert [float(points) for points in table] == list(grade_cells.values())
 
 
-# One search, in steps: who misses an easier limit misses the harder ones too.
+# These checks set ever lower limits for one search, so an answer that misses an easy limit misses
+# the harder ones too.
 NESTED = {
     "test_search_below_408": {"test_search_below_375"},
     "test_search_below_375": {"test_search_below_352"},
@@ -225,27 +226,27 @@ NESTED = {
 
 
 @pytest.mark.parametrize("assignment", ASSIGNMENTS)
-def test_each_check_is_the_only_one_that_some_near_miss_fails(assignment):
-    found = [
-        {one["check"] for one in tomllib.loads(path.read_text())["loses"]}
+def test_each_check_is_the_only_one_that_some_wrong_answer_fails(assignment):
+    failed_checks = [
+        {loss["check"] for loss in tomllib.loads(path.read_text())["loses"]}
         for path in (ROOT / "graders" / assignment / "wrong").glob("*.toml")
     ]
     for check in checks_of(assignment):
         alone, harder = {check}, NESTED.get(check, set())
         while harder:
             alone |= harder
-            harder = set().union(*(NESTED.get(one, set()) for one in harder))
-        assert alone in found, check
+            harder = set().union(*(NESTED.get(nested, set()) for nested in harder))
+        assert alone in failed_checks, check
 
 
 # Notebooks -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("assignment", ASSIGNMENTS)
-def test_a_notebook_opens_with_what_one_needs_and_ends_with_what_comes(assignment):
-    cells = notebook("release", assignment)
+def test_a_notebook_has_every_section_from_its_goals_to_the_glossary(assignment):
+    cells = cells_of("release", assignment)
     text = " ".join(cell["source"] for cell in cells)
-    for word in (
+    for phrase in (
         "You will learn to",
         "You need",
         "Time",
@@ -254,11 +255,11 @@ def test_a_notebook_opens_with_what_one_needs_and_ends_with_what_comes(assignmen
         "Work together",
         "Points",
         "In your own words",
-        "What you take with you",
+        "What to remember",
         "Glossary",
         "picture in words" if assignment == "mse" else "in words",
     ):
-        assert word in text, word
+        assert phrase in text, phrase
     headings = [
         len(line) - len(line.lstrip("#"))
         for cell in cells
@@ -272,49 +273,31 @@ def test_a_notebook_opens_with_what_one_needs_and_ends_with_what_comes(assignmen
 
 @pytest.mark.parametrize("assignment", ASSIGNMENTS)
 def test_no_cell_of_a_release_needs_scrolling(assignment):
-    for cell in notebook("release", assignment):
+    for cell in cells_of("release", assignment):
         lines = cell["source"].splitlines()
         if cell["cell_type"] == "code":
             assert len(lines) <= 40, cell["source"][:80]
             assert max(map(len, lines)) <= 104, max(lines, key=len)
 
 
+SECRETS = [
+    *("BEGIN SOLUTION", "MARK SCHEME", "Full:"),
+    *"349.49 349.2 1.1050 1.1042 1.10307 87.67 87.714 0.4700 120.61 121.94 673.4 18.003".split(),
+    *("21582", "4787", "0.2218", "70926", "70 926", "71 thousand", "-28"),
+]
+
+
 @pytest.mark.parametrize("assignment", ASSIGNMENTS)
 def test_a_release_holds_no_solution_and_no_expected_number(assignment):
     text = (ROOT / "release" / assignment / f"{assignment}.ipynb").read_text()
-    secrets = [
-        "BEGIN SOLUTION",
-        "MARK SCHEME",
-        "Full:",
-        "349.49",
-        "1.1050",
-        "87.67",
-        "0.4700",
-        "120.61",
-        "1.1042",
-        "87.714",
-        "121.94",
-        "21582",
-        "4787",
-        "0.2218",
-        "1.10307",
-        "70926",
-        "70 926",
-        "71 thousand",
-        "349.2",
-        "673.4",
-        "-28",
-        "18.003",
-    ]
-    assert not [one for one in secrets if one in text]
-    assert not [one for one in checks_of(assignment) if one in text]
+    assert not [secret for secret in SECRETS if secret in text]
+    assert not [check for check in checks_of(assignment) if check in text]
 
 
 @pytest.mark.parametrize("assignment", ASSIGNMENTS)
-def test_a_release_imports_what_the_course_says(assignment):
-    code = "\n".join(
-        cell["source"] for cell in notebook("release", assignment) if cell["cell_type"] == "code"
-    )
+def test_a_release_imports_only_the_libraries_of_the_course(assignment):
+    cells = cells_of("release", assignment)
+    code = "\n".join(cell["source"] for cell in cells if cell["cell_type"] == "code")
     imported = set(re.findall(r"^(?:import|from) (\w+)", code, re.M))
     allowed = {"matplotlib", "numpy", "time"}
     allowed |= {"quiet_tensorflow"} if assignment in WITH_TENSORFLOW else set()
@@ -323,20 +306,21 @@ def test_a_release_imports_what_the_course_says(assignment):
 
 
 def test_the_quiet_import_of_tensorflow_is_the_same_everywhere():
-    texts = {(ROOT / "source" / one / "quiet_tensorflow.py").read_text() for one in WITH_TENSORFLOW}
-    assert len(texts) == 1
+    paths = [ROOT / "source" / assignment for assignment in WITH_TENSORFLOW]
+    assert len({(path / "quiet_tensorflow.py").read_text() for path in paths}) == 1
 
 
 @pytest.mark.parametrize("assignment", ASSIGNMENTS)
 def test_validate_passes_with_the_solutions_and_fails_politely_without(
     course_template, tmp_path, assignment
 ):
-    for folder, said in (("source", "Success"), ("release", "failed")):
-        place = Path(shutil.copytree(course_template / folder / assignment, tmp_path / folder))
-        done = run(place, "nbgrader", "validate", f"{assignment}.ipynb", JUPYTERHUB_USER="ada")
-        text = done.stdout + done.stderr
-        assert done.returncode == 0
-        assert said.lower() in text.lower(), text
+    for folder, verdict in (("source", "success"), ("release", "failed")):
+        copy = Path(shutil.copytree(course_template / folder / assignment, tmp_path / folder))
+        command = ["nbgrader", "validate", f"{assignment}.ipynb"]
+        completed = run(copy, *command, JUPYTERHUB_USER="ada")
+        text = completed.stdout + completed.stderr
+        assert completed.returncode == 0
+        assert verdict in text.lower(), text
         assert "Internal error" not in text
 
 
@@ -345,6 +329,7 @@ def test_validate_passes_with_the_solutions_and_fails_politely_without(
 
 @pytest.fixture(scope="module")
 def personal() -> Any:
+    """Import the module that draws a student's patient, from beside the notebook."""
     path = ROOT / "source" / "local-gradients" / "personal.py"
     spec = importlib.util.spec_from_file_location("personal", path)
     module = importlib.util.module_from_spec(spec)
@@ -352,13 +337,13 @@ def personal() -> Any:
     return module
 
 
-def test_notebook_and_check_draw_the_same_patient(personal, monkeypatch):
+def test_the_notebook_and_the_checks_draw_the_same_patient(personal, monkeypatch):
     monkeypatch.delenv("JUPYTERHUB_USER", raising=False)
     for number in range(300):
         assert personal.patient(f"student-{number}") == reference.patient(f"student-{number}")
 
 
-def test_the_name_on_the_hub_beats_the_one_in_the_notebook(personal, monkeypatch):
+def test_the_users_name_on_the_hub_overrides_the_one_in_the_notebook(personal, monkeypatch):
     monkeypatch.setenv("JUPYTERHUB_USER", "ada")
     assert personal.patient("ben") == reference.patient("ada") != reference.patient("ben")
 
@@ -384,5 +369,5 @@ def test_students_have_different_patients_and_every_mistake_differs_from_the_ans
             (grad_a, [-grad_a, grad_a / 2, grad_b]),
         ]:
             values = [answer, *mistakes]
-            for i, one in enumerate(values):
-                assert all(abs(one - other) > 0.01 * abs(one) for other in values[:i])
+            for i, value in enumerate(values):
+                assert all(abs(value - other) > 0.01 * abs(value) for other in values[:i])

@@ -1,4 +1,4 @@
-"""What students' code can read in the sandbox must not hold the course."""
+"""Grading refuses a course that lies where students' code could read it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from conftest import run
 from dask_cluster import Dask
-from helpers import RIGHT, dump, hand_in_toy
+from helpers import RIGHT, dump_gradebook, submit_toy
 from nbmark.course.course import Course
 from nbmark.errors import SandboxUnavailable
 from nbmark.sandbox.bubblewrap import visible_above
@@ -23,10 +23,10 @@ from nbmark.workers.dask.material import MaterialCache, packed
 
 @pytest.fixture
 def exposed(toy_course: Path) -> Iterator[Path]:
-    """A course in the Python environment, which the sandbox shows, with Ada's work in it."""
+    """Make a course with Ada's submission inside the Python environment, which sandboxes show."""
     with tempfile.TemporaryDirectory(prefix="course-", dir=sys.prefix) as folder:
         course = Path(shutil.copytree(toy_course, Path(folder) / "course"))
-        hand_in_toy(course, "ada", RIGHT)
+        submit_toy(course, "ada", RIGHT)
         yield course
 
 
@@ -35,70 +35,71 @@ def exposed(toy_course: Path) -> Iterator[Path]:
     ["nbmark grade toy", "nbmark grade --all", "nbmark regrade toy", "nbgrader autograde toy"],
 )
 def test_a_course_that_students_code_could_read_is_refused(exposed, command):
-    done = run(exposed, *command.split())
-    assert done.returncode == 1
-    assert f"{exposed} lies below {sys.prefix}, which students' code can read" in done.stderr
-    assert "move the course" in done.stderr
-    assert command.startswith("nbgrader") or "Traceback" not in done.stderr
-    assert dump(exposed, "toy") == []
+    completed = run(exposed, *command.split())
+    assert completed.returncode == 1
+    assert f"{exposed} lies below {sys.prefix}, which students' code can read" in completed.stderr
+    assert "move the course" in completed.stderr
+    # nbgrader itself prints a traceback for every error of an exporter.
+    assert command.startswith("nbgrader") or "Traceback" not in completed.stderr
+    assert dump_gradebook(exposed, "toy") == []
 
 
-def test_a_link_to_such_a_course_is_no_way_around(exposed, tmp_path):
+def test_a_link_to_an_exposed_course_is_refused_too(exposed, tmp_path):
     (tmp_path / "linked").symlink_to(exposed)
-    done = run(tmp_path, "nbmark", "grade", "toy", "--course", "linked")
-    assert done.returncode == 1
-    assert "move the course" in done.stderr
+    completed = run(tmp_path, "nbmark", "grade", "toy", "--course", "linked")
+    assert completed.returncode == 1
+    assert "move the course" in completed.stderr
 
 
-def test_one_notebook_is_not_run_there_either(exposed):
-    done = run(exposed, "pytest", "graders/toy", "--submission", "submitted/ada/toy/toy.ipynb")
-    assert done.returncode == 4
-    assert "move the course" in done.stderr
+def test_pytest_refuses_to_check_one_notebook_of_an_exposed_course(exposed):
+    completed = run(exposed, "pytest", "graders/toy", "--submission", "submitted/ada/toy/toy.ipynb")
+    assert completed.returncode == 4
+    assert "move the course" in completed.stderr
 
 
-def test_without_a_wall_there_is_nothing_to_refuse(exposed):
-    done = run(exposed, "nbmark", "grade", "toy", "--sandbox", "none")
-    assert done.returncode == 0, done.stderr
+def test_without_a_sandbox_an_exposed_course_is_graded(exposed):
+    completed = run(exposed, "nbmark", "grade", "toy", "--sandbox", "none")
+    assert completed.returncode == 0, completed.stderr
 
 
-def test_doctor_says_so(exposed, toy_course):
-    for course, well in ((exposed, False), (toy_course, True)):
-        done = run(course, "nbmark", "doctor", "--json")
-        found = {one["subject"]: one for one in json.loads(done.stdout)}["place of the course"]
-        assert found["well"] is well
-        assert done.returncode == int(not well)
+def test_doctor_reports_an_exposed_course(exposed, toy_course):
+    for course, is_hidden in ((exposed, False), (toy_course, True)):
+        completed = run(course, "nbmark", "doctor", "--json")
+        findings = {finding["subject"]: finding for finding in json.loads(completed.stdout)}
+        assert findings["place of the course"]["ok"] is is_hidden
+        assert completed.returncode == int(not is_hidden)
     assert "move the course" in run(exposed, "nbmark", "doctor").stdout
 
 
-def test_a_worker_does_not_unpack_the_checks_there(toy_course):
+def test_a_worker_does_not_unpack_the_checks_in_an_exposed_folder(toy_course):
     data = packed(Course(toy_course).assignment("toy"))
-    with tempfile.TemporaryDirectory(prefix="worker-", dir=sys.prefix) as home:
+    with tempfile.TemporaryDirectory(prefix="worker-", dir=sys.prefix) as local_directory:
         with (
-            closing(MaterialCache()) as shelf,
+            closing(MaterialCache()) as cache,
             pytest.raises(SandboxUnavailable, match="another --local-directory"),
-            shelf.checks("1", data, "toy", "bubblewrap", home, 1),
+            cache.checks("1", data, "toy", "bubblewrap", local_directory, 1),
         ):
             pass
-        assert not list(Path(home).iterdir())
+        assert not list(Path(local_directory).iterdir())
 
 
-def test_nobody_is_graded_on_a_cluster_whose_worker_would_unpack_them_there(toy_course):
-    hand_in_toy(toy_course, "ada", RIGHT)
+def test_a_cluster_whose_worker_would_unpack_the_checks_there_grades_no_student(toy_course):
+    submit_toy(toy_course, "ada", RIGHT)
     with (
-        tempfile.TemporaryDirectory(prefix="worker-", dir=sys.prefix) as home,
-        closing(Dask(Path(home) / "dask")) as dask,
+        tempfile.TemporaryDirectory(prefix="worker-", dir=sys.prefix) as folder,
+        closing(Dask(Path(folder) / "dask")) as dask,
     ):
         dask.workers(1)
-        done = run(toy_course, "nbmark", "grade", "toy", *dask.options())
-        assert done.returncode == 1
-        assert f"lies below {sys.prefix}" in done.stderr
-        assert "another --local-directory" in done.stderr
-        assert "Traceback" not in done.stderr
+        completed = run(toy_course, "nbmark", "grade", "toy", *dask.options())
+        assert completed.returncode == 1
+        assert f"lies below {sys.prefix}" in completed.stderr
+        assert "another --local-directory" in completed.stderr
+        assert "Traceback" not in completed.stderr
         assert dask.materials() == []
-    assert dump(toy_course, "toy") == []
+    assert dump_gradebook(toy_course, "toy") == []
 
 
-def test_the_environment_may_lie_in_the_course():
+def test_the_python_environment_may_lie_in_the_course():
     assert visible_above(Path(sys.prefix).parent) is None
     assert visible_above(Path("/usr/src/app")) == Path("/usr")
     assert visible_above(Path("/lib/course")) == Path("/usr")

@@ -1,4 +1,4 @@
-"""What travels to other machines: an assignment's material, and what is kept of it there."""
+"""An assignment's material travels to other machines unchanged, and is unpacked safely there."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from nbmark.workers.dask.material import MaterialCache, MaterialMissing, packed,
 
 
 def archive(*entries: tarfile.TarInfo) -> bytes:
+    """Return a compressed archive; the content of each entry is as long as the entry says."""
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w:gz") as file:
         for entry in entries:
@@ -25,29 +26,30 @@ def archive(*entries: tarfile.TarInfo) -> bytes:
 
 
 def entry(name: str, **fields: object) -> tarfile.TarInfo:
-    made = tarfile.TarInfo(name)
+    """Return the header of an archive member: a regular file of one byte, unless `fields` differ."""
+    header = tarfile.TarInfo(name)
     for field, value in {"size": 1, **fields}.items():
-        setattr(made, field, value)
-    return made
+        setattr(header, field, value)
+    return header
 
 
-def test_equal_material_gives_equal_bytes_and_means_the_same_there(toy_course, tmp_path):
+def test_equal_material_gives_equal_bytes_and_the_same_digest_after_unpacking(toy_course, tmp_path):
     assignment = Course(toy_course).assignment("toy")
     first = packed(assignment)
     cache = toy_course / "graders" / "toy" / "__pycache__"
     cache.mkdir(exist_ok=True)
-    (cache / "left.pyc").write_bytes(b"left")
+    (cache / "old.pyc").write_bytes(b"old")
     (toy_course / "graders" / "toy" / "test_toy.py").touch()
     assert packed(assignment) == first
-    there = tmp_path / "there"
-    unpack(first, there)
-    assert Course(there).assignment("toy").digest() == assignment.digest()
+    unpacked = tmp_path / "unpacked"
+    unpack(first, unpacked)
+    assert Course(unpacked).assignment("toy").digest() == assignment.digest()
     assert b"gradebook" not in gzip.decompress(first)
-    assert not list(there.rglob("*.pyc"))
-    assert not (there / ".nbmark").exists()
+    assert not list(unpacked.rglob("*.pyc"))
+    assert not (unpacked / ".nbmark").exists()
 
 
-def test_what_lies_in_graders_and_belongs_to_no_assignment_counts_for_all(toy_course, tmp_path):
+def test_a_file_in_graders_that_belongs_to_no_assignment_counts_for_all(toy_course, tmp_path):
     before = Course(toy_course).assignment("toy").digest()
     other = toy_course / "graders" / "other"
     (toy_course / "source" / "other").mkdir()
@@ -58,12 +60,13 @@ def test_what_lies_in_graders_and_belongs_to_no_assignment_counts_for_all(toy_co
     (toy_course / "graders" / "tables" / "data.csv").write_text("1")
     assignment = Course(toy_course).assignment("toy")
     assert assignment.digest() != before
-    unpack(packed(assignment), tmp_path / "there")
-    assert (tmp_path / "there" / "graders" / "tables" / "data.csv").read_text() == "1"
-    assert not (tmp_path / "there" / "graders" / "other").exists()
+    graders = tmp_path / "unpacked" / "graders"
+    unpack(packed(assignment), tmp_path / "unpacked")
+    assert (graders / "tables" / "data.csv").read_text() == "1"
+    assert not (graders / "other").exists()
 
 
-def test_files_that_no_sandbox_takes_are_refused_by_name(toy_course, monkeypatch):
+def test_files_too_large_for_a_sandbox_are_refused_with_their_folder(toy_course, monkeypatch):
     (toy_course / "source" / "toy" / "data.csv").write_bytes(bytes(3 << 20))
     assert len(Course(toy_course).assignment("toy").files["data.csv"]) == 3 << 20
     monkeypatch.setattr(course, "MAX_FILES_BYTES", 1 << 20)
@@ -72,7 +75,7 @@ def test_files_that_no_sandbox_takes_are_refused_by_name(toy_course, monkeypatch
 
 
 @pytest.mark.parametrize(
-    "bad",
+    "header",
     [
         entry("/tmp/elsewhere"),
         entry("graders/../../elsewhere"),
@@ -83,16 +86,16 @@ def test_files_that_no_sandbox_takes_are_refused_by_name(toy_course, monkeypatch
     ],
     ids=["absolute", "above", "link", "hard-link", "pipe", "device"],
 )
-def test_only_regular_files_inside_are_unpacked(tmp_path, bad):
+def test_only_regular_files_inside_the_folder_are_unpacked(tmp_path, header):
     folder = tmp_path / "folder"
     folder.mkdir()
     with pytest.raises(InfrastructureError, match="of a bad kind"):
-        unpack(archive(bad), folder)
+        unpack(archive(header), folder)
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
     assert not any(path.is_file() or path.is_symlink() for path in folder.rglob("*"))
 
 
-def test_the_shelf_keeps_two_materials_and_what_is_in_use(toy_course, tmp_path):
+def test_the_cache_keeps_two_materials_and_any_in_use(toy_course, tmp_path):
     data = packed(Course(toy_course).assignment("toy"))
     home = tmp_path / "home"
     home.mkdir()
@@ -100,26 +103,26 @@ def test_the_shelf_keeps_two_materials_and_what_is_in_use(toy_course, tmp_path):
     def folders() -> set[Path]:
         return set(home.iterdir())
 
-    with closing(MaterialCache()) as shelf, ExitStack() as busy:
+    with closing(MaterialCache()) as cache, ExitStack() as busy:
         with (
             pytest.raises(MaterialMissing),
-            shelf.checks("1", b"", "toy", "bubblewrap", str(home), 2),
+            cache.checks("1", b"", "toy", "bubblewrap", str(home), 2),
         ):
             pass
-        first = busy.enter_context(shelf.checks("1", data, "toy", "bubblewrap", str(home), 2))
-        second = busy.enter_context(shelf.checks("1", b"", "toy", "bubblewrap", str(home), 2))
+        first = busy.enter_context(cache.checks("1", data, "toy", "bubblewrap", str(home), 2))
+        second = busy.enter_context(cache.checks("1", b"", "toy", "bubblewrap", str(home), 2))
         assert first is second
         assert [check.name for check in first.list_checks()] == ["test_a", "test_f"]
         (folder,) = folders()
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         for key in ("2", "3", "4"):
-            with shelf.checks(key, data, "toy", "bubblewrap", str(home), 2):
+            with cache.checks(key, data, "toy", "bubblewrap", str(home), 2):
                 pass
-        assert folder in folders()  # two threads are at it
+        assert folder in folders()  # two threads still use it
         busy.close()
-        with shelf.checks("1", b"", "toy", "bubblewrap", str(home), 2) as again:
+        with cache.checks("1", b"", "toy", "bubblewrap", str(home), 2) as again:
             assert again is first
-        with shelf.checks("5", data, "toy", "bubblewrap", str(home), 2):
+        with cache.checks("5", data, "toy", "bubblewrap", str(home), 2):
             pass
         assert len(folders()) == 2
         assert folder in folders()

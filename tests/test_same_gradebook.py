@@ -1,4 +1,4 @@
-"""``nbgrader autograde`` and ``nbmark grade`` are one way to a grade."""
+"""``nbgrader autograde`` and ``nbmark grade`` write the same gradebook and the same files."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from conftest import run
-from helpers import HALF, RIGHT, dump, hand_in_toy
-from nbmark.gradebook.gradebook import CourseGradebook, load_config
+from helpers import HALF, RIGHT, dump_gradebook, submit_toy
+from nbmark.course.folders import Folders, load_config
 
 LATE = """
 import nbgrader.plugins
@@ -24,15 +24,15 @@ c.AssignLatePenalties.plugin_class = TenPercent
 
 @pytest.fixture
 def both(toy_course: Path, tmp_path: Path) -> tuple[Path, Path]:
-    """Two equal courses: late work, wrong, unreadable, and points that a grader gave by hand."""
+    """Return two equal courses: with late, wrong and unreadable work, and with marks given by hand."""
     from nbgrader.api import Gradebook
 
     config = toy_course / "nbgrader_config.py"
     config.write_text(config.read_text() + LATE)
-    hand_in_toy(toy_course, "ada", RIGHT)
-    hand_in_toy(toy_course, "ben", HALF, "YOUR ANSWER HERE")
-    hand_in_toy(toy_course, "cleo", "raise SystemExit")
-    hand_in_toy(toy_course, "dina", RIGHT)
+    submit_toy(toy_course, "ada", RIGHT)
+    submit_toy(toy_course, "ben", HALF, "YOUR ANSWER HERE")
+    submit_toy(toy_course, "cleo", "raise SystemExit")
+    submit_toy(toy_course, "dina", RIGHT)
     (toy_course / "submitted" / "dina" / "toy" / "toy.ipynb").write_text("{")
     assert run(toy_course, "nbmark", "grade", "toy").returncode == 0
     with Gradebook(f"sqlite:///{toy_course}/gradebook.db") as gradebook:
@@ -46,22 +46,22 @@ def both(toy_course: Path, tmp_path: Path) -> tuple[Path, Path]:
     return toy_course, other
 
 
-def test_both_commands_leave_the_same_gradebook(both):
+def test_both_commands_write_the_same_gradebook_and_notebooks(both):
     ours, stock = both
-    first = run(ours, "nbmark", "grade", "toy", "--force", "--workers", "2")
-    second = run(stock, "nbgrader", "autograde", "toy", "--force")
-    assert first.returncode == 0, first.stderr
-    assert second.returncode == 0, second.stderr
-    assert dump(ours, "toy") == dump(stock, "toy")
+    nbmark = run(ours, "nbmark", "grade", "toy", "--force", "--workers", "2")
+    nbgrader = run(stock, "nbgrader", "autograde", "toy", "--force")
+    assert nbmark.returncode == 0, nbmark.stderr
+    assert nbgrader.returncode == 0, nbgrader.stderr
+    assert dump_gradebook(ours, "toy") == dump_gradebook(stock, "toy")
     for student in ("ada", "ben", "cleo", "dina"):
         name = f"autograded/{student}/toy/toy.ipynb"
         assert (ours / name).read_text() == (stock / name).read_text()
 
 
-def test_marks_given_by_hand_stay_and_are_shown_again(both):
+def test_marks_given_by_hand_survive_another_grading(both):
     course, _ = both
     assert run(course, "nbmark", "grade", "toy", "--force").returncode == 0
-    rows = {row["student"]: row for row in dump(course, "toy")}
+    rows = {row["student"]: row for row in dump_gradebook(course, "toy")}
     ada, ben = rows["ada"], rows["ben"]
     assert ben["notebooks"]["toy"]["grades"]["a"] == [2.0, 2.5, 0.5, True]
     assert ada["notebooks"]["toy"]["grades"]["w"][1] == 2
@@ -70,9 +70,9 @@ def test_marks_given_by_hand_stay_and_are_shown_again(both):
     assert ada["notebooks"]["toy"]["late_penalty"] == pytest.approx(0.5)
 
 
-def test_an_unanswered_question_gets_zero_and_a_written_one_waits_for_a_person(both):
+def test_a_missing_written_answer_gets_zero_and_a_given_one_waits_for_a_person(both):
     course, _ = both
-    rows = {row["student"]: row for row in dump(course, "toy")}
+    rows = {row["student"]: row for row in dump_gradebook(course, "toy")}
     assert rows["ben"]["notebooks"]["toy"]["grades"]["w"] == [0.0, None, None, False]
     assert rows["ben"]["notebooks"]["toy"]["comments"]["w"][0] == "No response."
     assert rows["cleo"]["notebooks"]["toy"]["grades"]["w"] == [None, None, None, True]
@@ -80,32 +80,32 @@ def test_an_unanswered_question_gets_zero_and_a_written_one_waits_for_a_person(b
 
 def test_a_second_run_changes_nothing(both):
     course, _ = both
-    before = (dump(course, "toy"), files(course))
+    before = (dump_gradebook(course, "toy"), files(course))
     assert "0 submissions to grade" in run(course, "nbmark", "grade", "toy").stderr
     assert run(course, "nbgrader", "autograde", "toy").returncode == 0
-    assert (dump(course, "toy"), files(course)) == before
+    assert (dump_gradebook(course, "toy"), files(course)) == before
 
 
-def test_a_submission_without_any_notebook_is_graded_zero_by_both(both):
+def test_both_commands_give_zero_to_a_submission_without_a_notebook(both):
     for course in both:
         folder = course / "submitted" / "emil" / "toy"
         folder.mkdir(parents=True)
         (folder / "readme.txt").write_text("sorry")
     assert run(both[0], "nbmark", "grade", "toy").returncode == 0
     assert run(both[1], "nbgrader", "autograde", "toy").returncode == 0
-    assert dump(both[0], "toy") == dump(both[1], "toy")
+    assert dump_gradebook(both[0], "toy") == dump_gradebook(both[1], "toy")
     page = (both[1] / "autograded" / "emil" / "toy" / "toy.ipynb").read_text()
     assert "has no notebook called toy.ipynb" in page
     assert not (both[1] / "autograded" / "emil" / "toy" / "readme.txt").exists()
 
 
-def test_registrar_sees_who_is_there(both):
-    registrar = CourseGradebook.of_course(load_config(both[0]))
-    assert registrar.students("toy") == ["ada", "ben", "cleo", "dina"]
+def test_the_folders_list_everybody_who_submitted(both):
+    folders = Folders.of_course(load_config(both[0]))
+    assert folders.students("toy") == ["ada", "ben", "cleo", "dina"]
 
 
 def files(course: Path) -> dict[str, tuple[int, bytes]]:
-    """Every autograded file with its time and content."""
+    """Return the time and content of every autograded file by path."""
     return {
         str(path.relative_to(course)): (path.stat().st_mtime_ns, path.read_bytes())
         for path in (course / "autograded").rglob("*")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conftest import ASSIGNMENTS, ROOT, run
-from helpers import RIGHT, dump, hand_in_toy
+from helpers import RIGHT, dump_gradebook, submit_toy
 
 CHECKS = Path("graders") / "toy" / "test_toy.py"
 
@@ -71,7 +71,7 @@ def test_an_honest_form_that_is_refused_is_named(toy_course):
     (folder / "text.toml").write_text(answer.replace("[2 * x]", "2 * x + 1"))
     done = run(toy_course, "nbmark", "verify", "toy")
     assert done.returncode == 1
-    assert "right/text: test_f takes 2 points, not 0" in done.stderr
+    assert "right/text: test_f deducts 2 points, not 0" in done.stderr
 
 
 def test_a_reference_that_warns_is_named(toy_course):
@@ -81,7 +81,7 @@ def test_a_reference_that_warns_is_named(toy_course):
     )
     assert run(toy_course, "nbgrader", "generate_assignment", "toy", "--force").returncode == 0
     done = run(toy_course, "nbmark", "verify", "toy")
-    assert "warns with the solutions in" in done.stderr
+    assert "(reference solution) writes a warning" in done.stderr
 
 
 def test_a_cell_that_prints_the_time_is_no_disturbance(toy_course):
@@ -98,13 +98,13 @@ BROKEN = {
     "raises on the reference": ('"a").matches', '"a").nonsense.matches', "test_a raised"),
     "refuses the reference": ("matches(3.0", "matches(3.5", "refuses the reference solution"),
     "pays for the release": ("student.number", "return\n    student.number", "untouched release"),
-    "passes a known wrong answer": ("matches(3.0", "matches(3.5, rel=1", "takes 0 points, not 1"),
+    "passes a known wrong answer": ("matches(3.0", "matches(3.5, rel=1", "deducts 0 points, not 1"),
     "says another sentence": ("One too many.", "Off by one.", "says 'Off by one.', not"),
     "cannot be imported": ("from nbmark", "from nowhere", "No module named 'nowhere'"),
     "is no check": (
         '@check("a", points=2, title="f doubles")',
         "",
-        "test_f in test_toy.py is no check",
+        "test_f in test_toy.py is not a check",
     ),
 }
 
@@ -124,11 +124,11 @@ def test_a_broken_check_is_named_in_one_line_and_exit_status_1(toy_course, how):
 @pytest.mark.parametrize("command", [["nbmark", "grade", "toy"], ["nbgrader", "autograde", "toy"]])
 def test_nobody_is_graded_on_broken_material(toy_course, command):
     change(toy_course, "matches(3.0", "matches(3.5")
-    hand_in_toy(toy_course, "ada", RIGHT)
+    submit_toy(toy_course, "ada", RIGHT)
     done = run(toy_course, *command)
     assert done.returncode == 1
     assert "refuses the reference solution" in done.stderr
-    assert dump(toy_course, "toy") == []
+    assert dump_gradebook(toy_course, "toy") == []
     assert not (toy_course / "autograded").exists()
     assert not (toy_course / "evidence").exists()
 
@@ -137,7 +137,7 @@ def test_a_grade_cell_without_a_check_is_named(toy_course):
     text = (toy_course / CHECKS).read_text().replace('"a", points', '"w", points')
     (toy_course / CHECKS).write_text(text)
     done = run(toy_course, "nbmark", "verify", "toy")
-    assert "no check stands at the grade cell 'a' (3 points)" in done.stderr
+    assert "the grade cell 'a' (3 points) has no check" in done.stderr
     assert done.returncode == 1
 
 
@@ -153,7 +153,7 @@ def test_a_release_that_names_a_check_is_refused(toy_course):
     (toy_course / "release" / "toy" / "notes.txt").write_text("see test_toy.py")
     done = run(toy_course, "nbmark", "verify", "toy")
     assert done.returncode == 1
-    assert "notes.txt of release/ names 'test_toy'" in done.stderr
+    assert "notes.txt in release/ names 'test_toy'" in done.stderr
 
 
 def test_questions_that_disturb_are_found(toy_course):
@@ -179,7 +179,7 @@ def test_questions_that_disturb_are_found(toy_course):
     (toy_course / source).write_text(json.dumps(notebook))
     assert run(toy_course, "nbgrader", "generate_assignment", "toy", "--force").returncode == 0
     done = run(toy_course, "nbmark", "verify", "toy")
-    assert "prints something else once checks have asked" in done.stderr
+    assert "prints something different once checks ask questions" in done.stderr
 
 
 def test_a_check_that_raises_on_one_odd_submission_stops_nobody(toy_course):
@@ -188,13 +188,13 @@ def test_a_check_that_raises_on_one_odd_submission_stops_nobody(toy_course):
         'student.number("a").matches(3.0',
         'student.value("a").value + 0.0\n    student.number("a").matches(3.0',
     )
-    hand_in_toy(toy_course, "ada", RIGHT)
-    hand_in_toy(toy_course, "ben", "a = np.array(['three'])\ndef f(x):\n    return 2 * x")
-    hand_in_toy(toy_course, "cleo", "a = 'x'\ndef f(x):\n    return 2 * x")
+    submit_toy(toy_course, "ada", RIGHT)
+    submit_toy(toy_course, "ben", "a = np.array(['three'])\ndef f(x):\n    return 2 * x")
+    submit_toy(toy_course, "cleo", "a = 'x'\ndef f(x):\n    return 2 * x")
     # The visible test passes for a text of size 1; then the check adds a number to it.
     done = run(toy_course, "nbmark", "grade", "toy", "--json")
     assert done.returncode in (0, 1)
-    rows = {row["student"]: row for row in dump(toy_course, "toy")}
+    rows = {row["student"]: row for row in dump_gradebook(toy_course, "toy")}
     if rows:  # the material passed its own trial
         grade = rows["cleo"]["notebooks"]["toy"]["grades"]["a"]
         assert grade[0] == 2.0

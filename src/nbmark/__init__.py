@@ -1,7 +1,7 @@
-"""What hidden checks import: everything else in this package is the engine's own.
+"""The names that hidden checks import; the rest of this package belongs to the engine.
 
-The names are loaded when they are asked for: the coordinator imports this package too, and needs
-neither NumPy nor pytest.
+Each name is loaded on its first use. The coordinator imports this package too, and needs neither
+NumPy nor pytest.
 """
 
 from importlib import import_module
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nbmark._version import __version__
 
+# Type checkers and editors cannot follow `__getattr__`, so they read the imports here.
 if TYPE_CHECKING:
     import pytest
 
@@ -30,6 +31,7 @@ __all__ = [
     "fail",
     "name",
 ]
+# Name → the module that defines it.
 HOMES = {
     "Answer": "nbmark.checks.student",
     "CheckFailed": "nbmark.errors",
@@ -43,7 +45,7 @@ HOMES = {
 
 
 def __getattr__(attribute: str) -> object:
-    """One of `HOMES`, from where it is defined."""
+    """Return a name of `HOMES` from the module that defines it."""
     if attribute not in HOMES:
         raise AttributeError(f"module 'nbmark' has no attribute {attribute!r}")
     return getattr(import_module(HOMES[attribute]), attribute)

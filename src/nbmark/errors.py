@@ -1,4 +1,4 @@
-"""Everything that can go wrong, sorted by who must act.
+"""The errors of nbmark, sorted by who must act.
 
 * NbmarkError
   x SubmissionError       the student's work: it is graded, and the feedback says what happened
@@ -11,7 +11,7 @@
   x InfrastructureError   our own failure: no grade is written, the submission stays due
     - SandboxUnavailable  this machine cannot build a sandbox
     - ServerLost          the fork server ended while a submission ran, which is then run again
-    - WorkersLost         no worker is left: the batch ends, and what is written is complete
+    - WorkersLost         no worker is left: the batch ends, and the written grades are complete
     - EvidenceUnusable    the record of a grading is missing, damaged or of another version
     - NeverAsked          evidence lacks the answer to a question: the notebook must run again
 """

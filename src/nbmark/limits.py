@@ -1,4 +1,4 @@
-"""The limits on what one submission may use."""
+"""The limits of one submission."""
 
 from __future__ import annotations
 

@@ -133,8 +133,8 @@ class GradedCell(Model, frozen=True):
 class AnsweredQuestion(Model, frozen=True):
     """One question and its answer, as evidence: canonical JSON texts.
 
-    `failed` is the sentence for the student where there was no answer, because the time ran out or
-    the process ended.
+    `failed` is the sentence for the student if there was no answer, because the time ran out or the
+    process ended.
     """
 
     cell: str
@@ -211,7 +211,7 @@ class Graded(Model, frozen=True):
 
     @property
     def questions_and_answers(self) -> Evidence:
-        """What judging this submission again needs."""
+        """Evidence for judging this submission again."""
         cells = [
             str(cell.nbgrader["grade_id"])
             for cells in self.notebooks.values()

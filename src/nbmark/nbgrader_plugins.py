@@ -28,7 +28,7 @@ def __getattr__(name: str) -> Any:
 
 
 def renamed(module: str, names: dict[str, str]) -> Callable[[str], Any]:
-    """Return a module's ``__getattr__`` that serves old names, and says what the new ones are.
+    """Return a module's ``__getattr__`` that serves old names and prints the new ones.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def renamed(module: str, names: dict[str, str]) -> Callable[[str], Any]:
         Old name in the module → new name in this one.
     """
 
-    @functools.cache  # so that each name is said once
+    @functools.cache  # nbconvert looks its filters up for every page; one line is enough
     def attribute(name: str) -> Any:
         if name not in names:
             raise AttributeError(f"module '{module}' has no attribute {name!r}")

@@ -8,38 +8,33 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping
 
-PACKAGES = (
-    "nbmark",
-    "ipykernel",
-    "numpy",
-    "matplotlib",
-    "tensorflow",
-    "keras",
-    "autograd",
-    "pytest",
-)
+PACKAGES = "nbmark ipykernel numpy matplotlib tensorflow keras autograd pytest".split()
 
 
-@functools.cache
+@functools.cache  # looking a package up reads files, and every grade records the versions
 def versions() -> dict[str, str]:
-    """The grading environment, as evidence records it."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Python and of the packages, as evidence records them.
+
+    A package that is not installed has no entry.
+    """
+    found_versions = {"python": platform.python_version()}
     for package in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
+            found_versions[package] = importlib.metadata.version(package)
+    return found_versions
 
 
-def comparable(found: Mapping[str, str]) -> dict[str, str]:
-    """Versions as far as a grade depends on them: a patch release of Python is the same."""
+def comparable(recorded: Mapping[str, str]) -> dict[str, str]:
+    """Return the versions as far as a grade depends on them."""
+    # A patch release of Python changes no grade, so a verification stays valid across an update.
     return {
         name: ".".join(version.split(".")[:2]) if name == "python" else version
-        for name, version in found.items()
+        for name, version in recorded.items()
     }
 
 
 def differences(theirs: Mapping[str, str]) -> str:
-    """What another machine has in other versions, empty if it would give the same grades."""
+    """Return the other versions of another machine, empty if it would give the same grades."""
     ours = versions()
     here, there = comparable(ours), comparable(theirs)
     return ", ".join(

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from helpers import HALF, RIGHT, dump, hand_in_toy
+from helpers import HALF, RIGHT, dump_gradebook, submit_toy
 
 ANSWERS = {"ada": (RIGHT, 3.0), "ben": (HALF, 2.0), "cleo": (RIGHT, 3.0), "dina": ("a = 0", 0.0)}
 LONGEST_S = 4.0
@@ -54,7 +54,7 @@ def _hand_in(course: Path, number: int) -> None:
     """New work of everybody that earns what the last earned."""
     shutil.rmtree(course / "submitted", ignore_errors=True)
     for student in ANSWERS:
-        hand_in_toy(course, student, f"# attempt {number}\n{ANSWERS[student][0]}")
+        submit_toy(course, student, f"# attempt {number}\n{ANSWERS[student][0]}")
 
 
 def _kill(process: subprocess.Popen[bytes], whole: bool) -> None:
@@ -69,7 +69,7 @@ def _kill(process: subprocess.Popen[bytes], whole: bool) -> None:
 
 def _looked_at(course: Path, when: str) -> list[str]:
     """Every grade that is there must be the right one, whole, and there once."""
-    rows = dump(course, "toy")
+    rows = dump_gradebook(course, "toy")
     names = [row["student"] for row in rows]
     troubles = [f"{when}: {one} twice" for one in names if names.count(one) > 1]
     for row in rows:
@@ -80,7 +80,7 @@ def _looked_at(course: Path, when: str) -> list[str]:
 
 
 def _finished(course: Path, returncode: int, when: str) -> list[str]:
-    missing = ANSWERS.keys() - {row["student"] for row in dump(course, "toy")}
+    missing = ANSWERS.keys() - {row["student"] for row in dump_gradebook(course, "toy")}
     troubles = [f"{when}: {one} has no grade" for one in missing]
     if returncode:
         troubles.append(f"{when}: exit status {returncode}")

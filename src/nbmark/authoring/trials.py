@@ -1,6 +1,7 @@
 """An assignment's own answers as submissions: reference, release, honest forms, known mistakes.
 
-Each `Trial` holds notebooks and knows the result that grading them must have. `verify` runs them.
+Each `Trial` holds notebooks and finds the differences from the result that they must have.
+`verify` grades them.
 """
 
 from __future__ import annotations
@@ -20,22 +21,25 @@ from nbmark.models import Graded, Submission
 from nbmark.notebooks import Cell, read_notebook, write_notebook
 from nbmark.records.feedback import diagnosis
 
+# A default repr holds an address in memory, which differs from run to run.
 ADDRESS = re.compile(r"0x[0-9a-f]+")
-Judge = Callable[[Graded, Callable[[Submission], Graded]], Iterable[str]]
+Grade = Callable[[Submission], Graded]
+FindProblems = Callable[[Graded, Grade], Iterable[str]]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Notebooks that are graded, and what that is expected to come to.
+    """Notebooks to grade, and the result that they must have.
 
     Parameters
     ----------
     name
         ``reference``, ``release``, ``right/<file>`` or ``wrong/<file>``.
     title
-        What the trial shows.
-    judge
-        Gives a line for each thing that is not as expected.
+        The rule or the answer that the trial shows.
+    find_problems
+        Yields a line for each difference between the result and the expected one. It may grade
+        more submissions.
     loses
         The checks that a known wrong answer must fail.
     """
@@ -43,47 +47,60 @@ class Trial:
     name: str
     title: str
     notebooks: Mapping[str, bytes]
-    judge: Judge
+    find_problems: FindProblems
     loses: frozenset[str] = frozenset()
 
     @property
     def submission(self) -> Submission:
+        """Return the notebooks as a submission."""
         digest = hashlib.sha256(b"\0".join(self.notebooks.values())).hexdigest()
+        # The seed is not secret, so every verification of the same notebooks has the same inputs.
         return Submission("reference", self.notebooks, digest, digest.encode())
 
 
 def trials(assignment: Assignment) -> list[Trial]:
-    """All trials, in a fixed order.
+    """Return all trials of an assignment, in a fixed order.
 
     Raises
     ------
     AssignmentError
-        If a file is missing or not in the form that docs/checks.md shows.
+        If a file is missing, or not in the form that docs/checks.md shows.
     """
     reference = assignment.notebooks
     release = {name: released(assignment, name) for name in reference}
     return [
         Trial(
-            "reference", "the reference solution earns all points", _bytes(reference), _is_perfect
+            "reference",
+            "the reference solution earns all points",
+            _as_files(reference),
+            _reference_problems,
         ),
-        Trial("release", "the release as it is earns nothing", _bytes(release), _is_worthless),
+        Trial(
+            "release", "the release as it is earns nothing", _as_files(release), _release_problems
+        ),
         *(_right(assignment, path) for path in sorted(assignment.graders.glob("right/*.toml"))),
         *(_wrong(assignment, path) for path in sorted(assignment.graders.glob("wrong/*.toml"))),
     ]
 
 
-def quick(found: Sequence[Trial]) -> list[Trial]:
-    """For daily work: of the wrong answers only as many as it takes to fail each check."""
-    chosen, failed = [], set[str]()
-    for trial in found:
-        if not trial.loses or trial.loses - failed:
+def quick(all_trials: Sequence[Trial]) -> list[Trial]:
+    """Return fewer trials for daily work: just enough wrong answers to fail each check."""
+    chosen, failed_checks = [], set[str]()
+    for trial in all_trials:
+        if not trial.loses or trial.loses - failed_checks:
             chosen.append(trial)
-            failed |= trial.loses
+            failed_checks |= trial.loses
     return chosen
 
 
 def released(assignment: Assignment, name: str) -> list[Cell]:
-    """The cells of a notebook of ``release/``."""
+    """Return the cells of a notebook of ``release/``.
+
+    Raises
+    ------
+    AssignmentError
+        If the notebook has not been released.
+    """
     path = assignment.release / f"{name}.ipynb"
     if not path.exists():
         raise AssignmentError(
@@ -94,121 +111,150 @@ def released(assignment: Assignment, name: str) -> list[Cell]:
 
 
 def _right(assignment: Assignment, path: Path) -> Trial:
-    title, notebooks, _ = _described(assignment, path)
-    return Trial(f"right/{path.stem}", title, notebooks, lambda graded, grade: _loses(graded, {}))
+    title, notebooks, _ = _parse_answer_file(assignment, path)
+    return Trial(
+        f"right/{path.stem}", title, notebooks, lambda graded, grade: _loss_problems(graded, {})
+    )
 
 
 def _wrong(assignment: Assignment, path: Path) -> Trial:
-    title, notebooks, losses = _described(assignment, path)
+    title, notebooks, losses = _parse_answer_file(assignment, path)
     if not losses:
-        raise AssignmentError(f"{_place(assignment, path)}: a wrong answer loses something")
+        raise AssignmentError(
+            f"{_label(assignment, path)}: a wrong answer must lose points; add a [[loses]] table"
+        )
     return Trial(
         f"wrong/{path.stem}",
         title,
         notebooks,
-        lambda graded, grade: _loses(graded, losses),
+        lambda graded, grade: _loss_problems(graded, losses),
         frozenset(losses),
     )
 
 
-def _described(
+def _parse_answer_file(
     assignment: Assignment, path: Path
 ) -> tuple[str, dict[str, bytes], dict[str, tuple[float, str]]]:
-    """Title, notebooks, and check → points and sentence, of one TOML file."""
-    where = _place(assignment, path)
+    """Return title, notebooks, and check → points and sentence, from one TOML file.
+
+    The notebooks are the reference solution with the file's cells in place of its answers.
+    """
+    label = _label(assignment, path)
     try:
-        found = tomllib.loads(path.read_text("utf-8"))
+        content = tomllib.loads(path.read_text("utf-8"))
         losses = {
-            one["check"]: (float(one["points"]), str(one["says"])) for one in found.get("loses", ())
+            loss["check"]: (float(loss["points"]), str(loss["says"]))
+            for loss in content.get("loses", ())
         }
-        cells, title = dict(found["cells"]), str(found["title"])
+        answers, title = dict(content["cells"]), str(content["title"])
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
         raise AssignmentError(
-            f"{where}: {type(error).__name__} {error}; see docs/checks.md"
+            f"{label}: {type(error).__name__} {error}; see docs/checks.md"
         ) from error
-    answers = {
-        c.grade_id for cells in assignment.notebooks.values() for c in cells if c.is_solution
+    answer_cells = {
+        cell.grade_id
+        for cells in assignment.notebooks.values()
+        for cell in cells
+        if cell.is_solution
     }
-    for name in cells:
-        if name not in answers:
+    for grade_id in answers:
+        # A misspelt id would leave the reference solution as it is.
+        if grade_id not in answer_cells:
             raise AssignmentError(
-                f"{where}: no answer cell '{name}' (found: {', '.join(sorted(answers))})"
+                f"{label}: no answer cell '{grade_id}' (found: {', '.join(sorted(answer_cells))})"
             )
     notebooks = {
-        name: [replace(cell, source=cells.get(cell.grade_id, cell.source)) for cell in source]
-        for name, source in assignment.notebooks.items()
+        name: [replace(cell, source=answers.get(cell.grade_id, cell.source)) for cell in cells]
+        for name, cells in assignment.notebooks.items()
     }
-    return title, _bytes(notebooks), losses
+    return title, _as_files(notebooks), losses
 
 
-def _is_perfect(graded: Graded, grade: Callable[[Submission], Graded]) -> Iterable[str]:
-    for one in graded.results:
-        if one.outcome == "failed":
-            yield f"{one.check.name} refuses the reference solution: {diagnosis(one)}"
+def _reference_problems(graded: Graded, grade: Grade) -> Iterable[str]:
+    """Yield a line for each failed check, failed cell, warning, or output that questions change."""
+    for result in graded.results:
+        if result.outcome == "failed":
+            yield f"{result.check.name} refuses the reference solution: {diagnosis(result)}"
     for name, cells in graded.notebooks.items():
         for index, cell in enumerate(cells):
+            where = f"cell {index + 1} of {name} (reference solution)"
             if cell.status not in ("", "ok"):
-                yield f"cell {index + 1} of {name} ends in '{cell.status}' with the solutions in"
+                yield f"{where} ends with status '{cell.status}'"
             for output in cell.outputs:
-                said = "".join(output["text"]).strip() if output.get("name") == "stderr" else ""
-                if said:
-                    warned = said.splitlines()[-1][:100]
-                    yield f"cell {index + 1} of {name} warns with the solutions in: {warned}"
-    quiet = _unasked(graded, grade)
-    changed = _differing(graded, quiet)
-    if changed:  # a cell that prints a time prints another one each time
-        changed -= _differing(quiet, _unasked(graded, grade))
+                is_stderr = output.get("name") == "stderr"
+                text = "".join(output["text"]).strip() if is_stderr else ""
+                if text:  # a warning ends with the line that names it
+                    yield f"{where} writes a warning: {text.splitlines()[-1][:100]}"
+    # A check must leave the student's objects as they were. If a question changes them, a later
+    # cell prints something else than without questions.
+    unasked = _run_without_questions(graded, grade)
+    changed = _differing_cells(graded, unasked)
+    if changed:
+        # A cell that prints the time differs in every run, so a second run without questions
+        # differs there too, and the questions are not to blame.
+        changed -= _differing_cells(unasked, _run_without_questions(graded, grade))
     for name, index in sorted(changed):
-        yield f"cell {index + 1} of {name} prints something else once checks have asked"
+        yield f"cell {index + 1} of {name} prints something different once checks ask questions"
 
 
-def _unasked(graded: Graded, grade: Callable[[Submission], Graded]) -> Graded:
-    """The same notebooks, run without a question."""
+def _run_without_questions(graded: Graded, grade: Grade) -> Graded:
+    """Run the same notebooks again, without a question."""
     notebooks = {
-        name: write_notebook([Cell(c.kind, c.source, c.nbgrader) for c in cells], {}, {})
+        name: write_notebook(
+            [Cell(cell.kind, cell.source, cell.nbgrader) for cell in cells], {}, {}
+        )
         for name, cells in graded.notebooks.items()
     }
     return grade(Submission("reference", notebooks, graded.digest, b"", asks=False))
 
 
-def _differing(one: Graded, other: Graded) -> set[tuple[str, int]]:
-    """Notebook and number of the cells whose outputs differ."""
+def _differing_cells(graded: Graded, other: Graded) -> set[tuple[str, int]]:
+    """Return notebook and index of each cell whose outputs differ in two runs."""
     return {
         (name, index)
-        for name, cells in one.notebooks.items()
-        for index, (left, right) in enumerate(zip(cells, other.notebooks[name], strict=True))
-        if _comparable(left.outputs) != _comparable(right.outputs)
+        for name, cells in graded.notebooks.items()
+        for index, (cell, other_cell) in enumerate(zip(cells, other.notebooks[name], strict=True))
+        if _without_addresses(cell.outputs) != _without_addresses(other_cell.outputs)
     }
 
 
-def _is_worthless(graded: Graded, grade: Callable[[Submission], Graded]) -> Iterable[str]:
-    for one in graded.results:
-        if one.earned:
-            yield f"{one.check.name} gives {one.earned:g} points for the untouched release"
+def _release_problems(graded: Graded, grade: Grade) -> Iterable[str]:
+    """Yield a line for each check that gives points for no work at all."""
+    for result in graded.results:
+        if result.earned:
+            yield f"{result.check.name} gives {result.earned:g} points for the untouched release"
 
 
-def _loses(graded: Graded, losses: Mapping[str, tuple[float, str]]) -> Iterable[str]:
-    results = {one.check.name: one for one in graded.results}
+def _loss_problems(graded: Graded, losses: Mapping[str, tuple[float, str]]) -> Iterable[str]:
+    """Yield a line for each check that deducts other points than expected, or says something else.
+
+    Parameters
+    ----------
+    losses
+        Check → points that it must deduct, and text that its sentence must contain.
+    """
+    results = {result.check.name: result for result in graded.results}
     for name in sorted(losses.keys() - results.keys()):
         yield f"no check '{name}' (found: {', '.join(sorted(results))})"
-    for name, one in results.items():
-        if one.outcome == "raised":
-            continue
-        points, says = losses.get(name, (0.0, ""))
-        if one.check.points - one.earned != points:
-            said = f": {diagnosis(one)}" if diagnosis(one) else ""
-            yield (f"{name} takes {one.check.points - one.earned:g} points, not {points:g}{said}")
-        elif points and says not in diagnosis(one):
-            yield f"{name} says '{diagnosis(one)}', not '{says}'"
+    for name, result in results.items():
+        if result.outcome == "raised":
+            continue  # `verify` reports it with the exception
+        expected_points, expected_text = losses.get(name, (0.0, ""))
+        lost_points, sentence = result.check.points - result.earned, diagnosis(result)
+        if lost_points != expected_points:
+            detail = f": {sentence}" if sentence else ""
+            yield f"{name} deducts {lost_points:g} points, not {expected_points:g}{detail}"
+        elif expected_points and expected_text not in sentence:
+            yield f"{name} says '{sentence}', not '{expected_text}'"
 
 
-def _place(assignment: Assignment, path: Path) -> str:
+def _label(assignment: Assignment, path: Path) -> str:
     return f"graders/{assignment.name}/{path.parent.name}/{path.name}"
 
 
-def _bytes(notebooks: Mapping[str, Sequence[Cell]]) -> dict[str, bytes]:
+def _as_files(notebooks: Mapping[str, Sequence[Cell]]) -> dict[str, bytes]:
     return {name: write_notebook(cells, {}, {}) for name, cells in notebooks.items()}
 
 
-def _comparable(outputs: Sequence[Any]) -> str:
+def _without_addresses(outputs: Sequence[Any]) -> str:
     return ADDRESS.sub("0x", json.dumps(outputs, sort_keys=True))

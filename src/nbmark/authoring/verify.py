@@ -1,15 +1,16 @@
-"""Is an assignment fit to grade with? Its own answers, right and wrong, go through the pipeline.
+"""Verification of an assignment: its own answers, right and wrong, go through the whole pipeline.
 
 The reference solution and every honest form under ``graders/<assignment>/right/`` must earn all
-points, the release none, and every wrong answer under ``wrong/`` exactly what it says, with the
-sentence it says. That it was so is noted in ``graders/<assignment>/verified.json``, to be committed
-like a lock file: it holds until a file of the assignment or a package changes.
+points, and the release none. Every wrong answer under ``wrong/`` must lose exactly the points that
+its file lists, with the sentences in it. ``graders/<assignment>/verified.json`` records a success,
+and is committed like a lock file. The record holds until a file of the assignment or the version of
+a package changes.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -26,14 +27,16 @@ from nbmark.workers.pool import CheckPool, cores
 
 @dataclass(frozen=True)
 class Case:
-    """One trial of an assignment; `problems` is empty if all was as expected.
+    """The outcome of a rule or a trial; `problems` is empty if it is as expected.
 
     Parameters
     ----------
     name
-        ``checks``, ``leaks``, or that of a `Trial`.
+        ``checks``, ``leaks``, or the name of a `Trial`.
     title
-        What the case shows.
+        The rule or the answer that the case shows.
+    problems
+        A line for each difference from the expected outcome.
     """
 
     name: str
@@ -42,10 +45,11 @@ class Case:
 
     @property
     def as_expected(self) -> bool:
+        """Return whether there are no problems."""
         return not self.problems
 
 
-OnCase = Callable[[Case, int], None]  # a case that has ended, and how many there are
+OnCase = Callable[[Case, int], None]  # called with each finished case and the number of all cases
 Choice = Callable[[Sequence[Trial]], Sequence[Trial]]
 
 
@@ -57,42 +61,42 @@ def verify(
     choose: Choice = list,
     on_case: OnCase = lambda case, total: None,
 ) -> list[Case]:
-    """Every case of an assignment, in a fixed order; remembered if all is as expected.
+    """Run every case of an assignment, and record the verification if all are as expected.
 
-    `choose` may leave some trials out (`trials.quick`); then nothing is remembered.
+    Parameters
+    ----------
+    sandbox
+        The kind of sandbox, a key of `walls.KINDS`.
+    workers
+        The number of processes; 0 takes one for each core.
+    choose
+        Selects the trials to run. If it leaves some out (`trials.quick`), nothing is recorded.
+
+    Returns
+    -------
+    cases
+        In a fixed order. If the checks themselves do not fit together, theirs is the only case.
     """
-    found = trials(assignment)
-    chosen = choose(found)
-    total = len(chosen) + 2
-    with (
-        closing(CheckPool(assignment, sandbox, workers or cores())) as processes,
-        processes.threads() as threads,
-    ):
-        first, checks = _checks_case(assignment, processes, found)
-        on_case(first, total)
-        if not first.as_expected:
-            return [first]
-        cases = [first, _release_case(assignment, checks)]
-        on_case(cases[1], total)
-        for case in threads.map(lambda trial: _try(processes, checks, trial), chosen):
-            on_case(case, total)
-            cases.append(case)
-    if len(chosen) == len(found) and all(case.as_expected for case in cases):
-        _remember(assignment, sandbox)
+    all_trials = trials(assignment)
+    chosen = choose(all_trials)
+    with closing(CheckPool(assignment, sandbox, workers or cores())) as processes:
+        cases = _run_cases(assignment, processes, all_trials, chosen, on_case)
+    if len(chosen) == len(all_trials) and all(case.as_expected for case in cases):
+        _record_success(assignment, sandbox)
     return cases
 
 
 def ensure_verified(
     assignment: Assignment, sandbox: str, *, on_case: OnCase = lambda case, total: None
 ) -> None:
-    """Nothing, if the assignment is as it was when it last passed; else `verify` it first.
+    """Verify the assignment unless nothing changed since it last passed.
 
     Raises
     ------
     AssignmentError
-        With one line for each problem: nobody is graded on broken material.
+        With a line for each problem, because an assignment with problems must not grade anybody.
     """
-    if _is_remembered(assignment, sandbox):
+    if _is_recorded(assignment, sandbox):
         return
     problems = [
         f"{case.name}: {problem}"
@@ -103,91 +107,127 @@ def ensure_verified(
         raise AssignmentError("\n".join(problems))
 
 
+def case_as_json(case: Case) -> dict[str, Any]:
+    """Return the case as ``nbmark verify --json`` prints it."""
+    return {**asdict(case), "as_expected": case.as_expected}
+
+
+def _run_cases(
+    assignment: Assignment,
+    processes: CheckPool,
+    all_trials: Sequence[Trial],
+    chosen: Sequence[Trial],
+    on_case: OnCase,
+) -> list[Case]:
+    total = len(chosen) + 2  # the checks themselves, and the release
+    with processes.threads() as threads:
+        checks_case, checks = _checks_case(assignment, processes, all_trials)
+        on_case(checks_case, total)
+        if not checks_case.as_expected:
+            return [checks_case]  # the trials need checks that fit together
+        cases = [checks_case, _release_case(assignment, checks)]
+        on_case(cases[1], total)
+        for case in threads.map(lambda trial: _run_trial(processes, checks, trial), chosen):
+            on_case(case, total)
+            cases.append(case)
+    return cases
+
+
 def _checks_case(
-    assignment: Assignment, processes: CheckPool, found: Sequence[Trial]
+    assignment: Assignment, processes: CheckPool, all_trials: Sequence[Trial]
 ) -> tuple[Case, list[Check]]:
-    title = "every autograded cell has checks, their points add up, and something fails each"
+    """Return the case of the checks themselves, and the checks."""
+    title = (
+        "every autograded cell has checks, their points add up, and a wrong answer fails each check"
+    )
     try:
         checks = processes.list_checks()
     except AssignmentError as error:
         return Case("checks", title, (str(error),)), []
     folder = f"graders/{assignment.name}"
-    lines = misfits(checks, assignment.autograded_cells, folder)
-    failed = frozenset[str]().union(*(trial.loses for trial in found))
-    lines += [
+    problems = misfits(checks, assignment.autograded_cells, folder)
+    failed_checks = frozenset[str]().union(*(trial.loses for trial in all_trials))
+    # A check that no wrong answer fails may pass everything.
+    problems += [
         f"no wrong answer under {folder}/wrong fails {check.name}"
         for check in checks
-        if check.name not in failed
+        if check.name not in failed_checks
     ]
-    return Case("checks", title, tuple(lines)), checks
+    return Case("checks", title, tuple(problems)), checks
 
 
 def _release_case(assignment: Assignment, checks: Sequence[Check]) -> Case:
-    """Whether `release/` gives anything away, and is what nbgrader makes of `source/` today."""
+    """Return the case of the files in ``release/``."""
     title = "release/ is up to date and names no check and no reference"
+    problems = (*_leaks(assignment, checks), *_outdated(assignment))
+    return Case("leaks", title, problems)
+
+
+def _leaks(assignment: Assignment, checks: Sequence[Check]) -> Iterator[str]:
+    """Yield a line for each name of a check or of an instructor's module in a released file."""
     secrets = {check.name for check in checks}
     secrets |= {path.stem for path in assignment.graders.glob("test_*.py")}
-    secrets |= {f"import {p.stem}" for p in assignment.course.graders.glob("*.py")}
-    problems = []
-    for path in sorted(one for one in assignment.release.rglob("*") if one.is_file()):
+    # "reference" alone is an ordinary word, so only its import counts.
+    secrets |= {f"import {path.stem}" for path in assignment.course.graders.glob("*.py")}
+    for path in sorted(path for path in assignment.release.rglob("*") if path.is_file()):
         text = path.read_bytes().decode("utf-8", "replace")
-        problems += [
-            f"{path.name} of release/ names '{one}'" for one in sorted(secrets) if one in text
-        ]
+        for secret in sorted(secrets):
+            if secret in text:
+                yield f"{path.name} in release/ names '{secret}'; remove it from source/"
+
+
+def _outdated(assignment: Assignment) -> Iterator[str]:
+    """Yield a line for each locked cell and each file that ``release/`` has in another version."""
+    remedy = f"run 'nbgrader generate_assignment {assignment.name} --force'"
     for name, cells in assignment.notebooks.items():
-        in_release = {one.grade_id: one for one in released(assignment, name)}
-        problems += [
-            f"release/{assignment.name}/{name}.ipynb is older than its source in cell "
-            f"'{cell.grade_id}'; run 'nbgrader generate_assignment {assignment.name} --force'"
-            for cell in cells
-            if cell.is_locked
-            and cell.grade_id
-            and (cell.grade_id not in in_release or in_release[cell.grade_id].source != cell.source)
-        ]
-    problems += [
-        f"release/{assignment.name}/{name} is not the file of source/; "
-        f"run 'nbgrader generate_assignment {assignment.name} --force'"
-        for name, data in assignment.files.items()
-        if not (assignment.release / name).is_file()
-        or (assignment.release / name).read_bytes() != data
-    ]
-    return Case("leaks", title, tuple(problems))
+        released_text = {cell.grade_id: cell.source for cell in released(assignment, name)}
+        for cell in cells:
+            # nbgrader takes the solutions out of the other cells, so they differ in any case.
+            compared = cell.is_locked and cell.grade_id
+            if compared and released_text.get(cell.grade_id) != cell.source:
+                yield (
+                    f"release/{assignment.name}/{name}.ipynb differs from its source in cell "
+                    f"'{cell.grade_id}'; {remedy}"
+                )
+    for name, data in assignment.files.items():
+        path = assignment.release / name
+        if not path.is_file() or path.read_bytes() != data:
+            yield f"release/{assignment.name}/{name} differs from the file in source/; {remedy}"
 
 
-def _try(processes: CheckPool, checks: Sequence[Check], trial: Trial) -> Case:
+def _run_trial(processes: CheckPool, checks: Sequence[Check], trial: Trial) -> Case:
     graded = processes.grade(trial.submission)
-    missing = {check.name for check in checks} - {one.check.name for one in graded.results}
+    missing = {check.name for check in checks} - {result.check.name for result in graded.results}
     problems = [f"{name} did not run" for name in sorted(missing)]
     problems += [
-        f"{one.check.name} raised: {_last_line(one)}"
-        for one in graded.results
-        if one.outcome == "raised"
+        f"{result.check.name} raised: {_last_line(result)}"
+        for result in graded.results
+        if result.outcome == "raised"
     ]
-    return Case(trial.name, trial.title, (*problems, *trial.judge(graded, processes.grade)))
+    problems += trial.find_problems(graded, processes.grade)
+    return Case(trial.name, trial.title, tuple(problems))
 
 
 def _last_line(result: CheckResult) -> str:
+    """Return the line of a traceback that names the exception; pytest marks it with an E."""
     lines = [line for line in result.trace.splitlines() if line.startswith("E ")]
     return lines[-1][1:].strip() if lines else "no message"
 
 
-def _state(assignment: Assignment, sandbox: str) -> dict[str, Any]:
-    """All that a verification depends on."""
+def _conditions(assignment: Assignment, sandbox: str) -> dict[str, Any]:
+    """Return everything that the result of a verification depends on."""
     return {"digest": assignment.digest(), "sandbox": sandbox, "versions": comparable(versions())}
 
 
-def _is_remembered(assignment: Assignment, sandbox: str) -> bool:
+def _is_recorded(assignment: Assignment, sandbox: str) -> bool:
+    """Return whether the assignment passed under the conditions of today."""
     try:
-        return bool(json.loads(assignment.record.read_text()) == _state(assignment, sandbox))
-    except (OSError, ValueError):
+        recorded = json.loads(assignment.record.read_text())
+    except (OSError, ValueError):  # no record, or a merge conflict in it
         return False
+    return bool(recorded == _conditions(assignment, sandbox))
 
 
-def _remember(assignment: Assignment, sandbox: str) -> None:
-    text = json.dumps(_state(assignment, sandbox), indent=1) + "\n"
+def _record_success(assignment: Assignment, sandbox: str) -> None:
+    text = json.dumps(_conditions(assignment, sandbox), indent=1) + "\n"
     write_atomic(assignment.record, text.encode())
-
-
-def case_as_json(case: Case) -> dict[str, Any]:
-    """The case as it is printed by ``nbmark verify --json``."""
-    return {**asdict(case), "as_expected": case.as_expected}

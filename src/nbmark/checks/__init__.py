@@ -1,6 +1,6 @@
-"""Where points come from: hidden checks ask a student's notebook and judge its answers.
+"""Points: hidden checks put questions to a student's notebook and judge the answers.
 
-Runs in check processes, under pytest; the coordinator imports `points` alone, so this file stays
-free of imports. May import `running`, `intake.restore` and what stands below, and never reaches
+Check processes run these modules under pytest. The coordinator imports `points` alone, so this
+file imports nothing. May import `running`, `intake.restore` and the layers below, but never
 `gradebook` or `records`.
 """

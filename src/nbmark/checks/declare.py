@@ -1,4 +1,4 @@
-"""How a hidden check is declared."""
+"""The declaration of a hidden check."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from nbmark.models import Check
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+# The declaration is an attribute of the function, so pytest still collects an ordinary test.
 ATTRIBUTE = "__nbmark_check__"
 
 
@@ -17,12 +18,17 @@ def check(grade_cell: str, *, points: float, title: str) -> Callable[[Function],
     Parameters
     ----------
     grade_cell
-        The ``grade_id`` of the cell after which the student's state is looked at. Several checks
-        may stand at one cell; their points add up to the cell's.
+        The ``grade_id`` of a grade cell. The check sees the notebook's state right after that cell.
+        Several checks may name the same cell; their points add up to the cell's.
     points
-        What the check is worth: all of it or nothing.
+        The points of the check, which a submission earns in full or not at all.
     title
-        What the student reads: the task's name, never the answer.
+        The task's name. The student reads it, so it must not give the answer away.
+
+    Returns
+    -------
+    declare
+        A decorator that returns the function itself.
     """
 
     def declare(function: Function) -> Function:
@@ -32,6 +38,6 @@ def check(grade_cell: str, *, points: float, title: str) -> Callable[[Function],
     return declare
 
 
-def declared(function: Callable[..., Any]) -> Check | None:
-    """The declaration of a test function, None if it has none."""
+def declaration_of(function: object) -> Check | None:
+    """Return the declaration of a test function, or None if it has none."""
     return getattr(function, ATTRIBUTE, None)

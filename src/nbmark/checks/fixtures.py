@@ -1,7 +1,7 @@
-"""Makes pytest run hidden checks on a submission: the `student` fixture, the order, the results.
+"""The pytest plugin behind a hidden check: its fixtures, and the collection of its results.
 
-``pytest graders/mse --submission FILE.ipynb`` loads it as any plugin; `checking` hands a `Grading`
-to `pytest.main` itself.
+``pytest graders/mse --submission FILE.ipynb`` registers a `Grading` like any other plugin, and
+`grade_one` passes one to `pytest.main`.
 """
 
 from __future__ import annotations
@@ -12,47 +12,52 @@ from collections.abc import Generator
 import numpy as np
 import pytest
 
-from nbmark.checks.declare import declared
+from nbmark.checks.declare import declaration_of
 from nbmark.checks.student import Student
-from nbmark.errors import CheckFailed, InfrastructureError, NbmarkError
+from nbmark.errors import CheckFailed, InfrastructureError
 from nbmark.models import Check, CheckResult
 from nbmark.running.replay import Replay
 from nbmark.running.submission_run import Run
 
+# The end of a traceback names the error, so evidence keeps only that.
+MAX_TRACE_CHARS = 8000
+
 
 class Grading:
-    """The plugin; `begin` tells it which submission the next checks are about.
+    """A plugin that grades one submission after another; `begin` selects the submission.
 
     Attributes
     ----------
     results
-        One per finished check, in the order in which they ran.
-    broken
-        Our own trouble, if there was any: nothing of this submission is graded then.
+        The results of the finished checks, in the order in which they ran.
+    engine_error
+        Our own failure, or None. After a failure nothing of this submission is graded.
     """
 
     def begin(self, run: Run | Replay, student_id: str, seed: bytes, max_answer_chars: int) -> None:
-        """Take up a submission.
+        """Start with another submission and forget the results of the last one.
 
         Parameters
         ----------
         run
-            The submission's notebooks, at work or as evidence.
+            The submission: its running notebooks, or the evidence of an earlier run.
+        student_id
+            The id under which the submission was collected.
         seed
-            Decides the hidden inputs of this submission.
+            The seed of this submission's hidden inputs.
         max_answer_chars
-            The longest answer that is looked at.
+            The length of the longest answer that is read.
         """
         self.run = run
         self.results: list[CheckResult] = []
-        self.broken: NbmarkError | None = None
+        self.engine_error: InfrastructureError | None = None
         self._student_id = student_id
         self._seed = seed
         self._max_answer_chars = max_answer_chars
 
     @pytest.fixture
     def student(self, request: pytest.FixtureRequest) -> Student:
-        """The student's work, run up to the grade cell of this check."""
+        """Run the student's notebook up to the grade cell of this check, and return it."""
         check = check_of(request.node)
         self.run.advance_to(check.cell)
         return Student(
@@ -64,7 +69,9 @@ class Grading:
 
     @pytest.fixture
     def draw(self, request: pytest.FixtureRequest) -> np.random.RandomState:
-        """Random numbers for hidden inputs: other ones for each submission and check."""
+        """Return random numbers for hidden inputs, different for each submission and check."""
+        # The check's name is part of the seed. So a new check leaves the inputs of the others as
+        # they were, and regrading finds the answers to their questions in the evidence.
         seed = hashlib.sha256(self._seed + b"\0" + request.node.name.encode()).digest()
         return np.random.RandomState(np.frombuffer(seed, dtype=np.uint32))
 
@@ -72,38 +79,44 @@ class Grading:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Note the result of a check, or the engine's own failure."""
         report = yield
         error = call.excinfo.value if call.excinfo else None
         if isinstance(error, InfrastructureError):
-            self.broken = error
-            item.session.shouldstop = str(error)  # for pytest's own loop
+            self.engine_error = error
+            # `grade_one` reads `engine_error`; pytest's own loop stops at this attribute.
+            item.session.shouldstop = str(error)
         elif error is not None or call.when == "call":
+            # If the `student` fixture fails, the check is never called and its error comes from the
+            # set-up. Without an error only the call counts, because every phase makes a report.
             self.results.append(_result(check_of(item), error, str(report.longrepr or "")))
         return report
 
 
 def check_of(item: pytest.Item) -> Check:
-    """The declaration of a collected test.
+    """Return the declaration of a collected test.
 
     Raises
     ------
     pytest.UsageError
         If the test has none.
     """
-    found = declared(getattr(item, "function", check_of))
-    if found is None:
+    check = declaration_of(getattr(item, "function", None))
+    if check is None:
         raise pytest.UsageError(
-            f"{item.name} in {item.path.name} is no check: "
+            f"{item.name} in {item.path.name} is not a check: "
             "put @check(grade_cell, points=…, title=…) above it"
         )
-    return found
+    return check
 
 
 def _result(check: Check, error: BaseException | None, trace: str) -> CheckResult:
+    """Return the result of a check that passed (without `error`) or ended in `error`."""
     if error is None:
         return CheckResult(check, "passed")
     if isinstance(error, CheckFailed):
         return CheckResult(check, "failed", error.says, error.own)
+    # The message of a plain assertion may hold the expected value, so the student never reads it.
     if isinstance(error, AssertionError | pytest.fail.Exception):
         return CheckResult(check, "failed")
-    return CheckResult(check, "raised", trace=trace[-8000:])
+    return CheckResult(check, "raised", trace=trace[-MAX_TRACE_CHARS:])

@@ -1,4 +1,4 @@
-"""Runs the hidden checks of an assignment on submissions, with pytest."""
+"""Grading of one submission after another by an assignment's hidden checks, under pytest."""
 
 from __future__ import annotations
 
@@ -30,23 +30,11 @@ from nbmark.running.submission_run import Run
 from nbmark.sandbox.supply import SessionSource
 from nbmark.versions import versions
 
-# What pytest brings along that the checks do not need; some of it costs more than a check.
-WITHOUT = (
-    "cacheprovider",
-    "terminal",
-    "unraisableexception",
-    "threadexception",
-    "warnings",
-    "logging",
-    "faulthandler",
-    "doctest",
-    "junitxml",
-    "pastebin",
-    "stepwise",
-    "debugging",
-    "setuponly",
-    "setupplan",
-)
+# pytest's own plugins that hidden checks do not use. Some of them take longer than a check.
+DISABLED_PLUGINS = (
+    "cacheprovider terminal unraisableexception threadexception warnings logging faulthandler "
+    "doctest junitxml pastebin stepwise debugging setuponly setupplan"
+).split()
 
 
 def with_checks(assignment: Assignment, use: Callable[[Checks], None]) -> None:
@@ -55,38 +43,46 @@ def with_checks(assignment: Assignment, use: Callable[[Checks], None]) -> None:
     Raises
     ------
     AssignmentError
-        If a file cannot be imported, a test is no check, or there is none.
+        If a file cannot be imported, a test is not a check, or there are no checks.
     InfrastructureError
         If pytest itself failed.
     """
+    folder = f"graders/{assignment.name}"
+    output = io.StringIO()
+    loop = _Loop(assignment, use)
+    with (
+        _import_path(assignment.course.graders),
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(output),
+    ):
+        exit_code = pytest.main(_pytest_arguments(assignment), plugins=[loop, loop.plugin])
+    if loop.complaints:
+        raise AssignmentError(f"{folder} cannot be collected: {_error_line(loop.complaints)}")
+    if loop.has_run:
+        return
+    if exit_code in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        raise AssignmentError(f"{folder} has no checks: no test_*.py declares one")
+    raise InfrastructureError(f"pytest failed on {folder}: {_error_line([output.getvalue()])}")
+
+
+def _pytest_arguments(assignment: Assignment) -> list[str]:
     graders = assignment.course.graders
-    arguments = [
+    return [
         str(assignment.graders),
+        # Only files below graders/ may change how checks run: no pytest.ini or conftest.py above.
         "-c",
         os.devnull,
         f"--rootdir={graders}",
         f"--confcutdir={graders}",
+        # With this mode pytest leaves sys.path alone, so only `_import_path` adds to it.
         "--import-mode=importlib",
         "--capture=sys",
-        *(f"-pno:{one}" for one in WITHOUT),
+        *(f"-pno:{plugin}" for plugin in DISABLED_PLUGINS),
     ]
-    said = io.StringIO()
-    loop = _Loop(assignment, use)
-    with _import_path(graders), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        code = pytest.main(arguments, plugins=[loop, loop.plugin])
-    if loop.complaints:
-        gist = _gist(loop.complaints)
-        raise AssignmentError(f"graders/{assignment.name} cannot be collected: {gist}")
-    if not loop.ran and code in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-        raise AssignmentError(f"graders/{assignment.name} has no checks: no test_*.py declares one")
-    if not loop.ran:
-        raise InfrastructureError(
-            f"pytest failed on graders/{assignment.name}: {_gist([said.getvalue()])}"
-        )
 
 
 class Checks:
-    """The collected checks of one assignment, for one submission after the other."""
+    """The collected checks of one assignment, for one submission after another."""
 
     def __init__(
         self, assignment: Assignment, items: Sequence[pytest.Item], plugin: Grading
@@ -96,29 +92,29 @@ class Checks:
         self._plugin = plugin
 
     def declared(self) -> list[Check]:
-        """What the checks are called and worth, as pytest collected them."""
+        """Return the declarations of the checks, in the order of collection."""
         return [check_of(item) for item in self._items]
 
     def grade(self, submission: Submission, supply: SessionSource) -> Graded:
-        """Run the notebooks behind the wall, put the checks' questions, and give what came of it.
+        """Run a submission's notebooks in the sandbox and let the checks judge them.
 
         Raises
         ------
         InfrastructureError
-            If there was trouble that is not the student's.
+            If anything failed that is not the student's fault.
         """
-        began = time.monotonic()
+        started_at = time.monotonic()
         assignment = self._assignment
-        cells, unreadable = _cells(assignment, submission)
-        surroundings = NotebookContext(submission.student, assignment.files)
-        run = Run(cells, assignment.limits, supply.open, surroundings)
+        notebook_cells, unreadable = _restored_notebooks(assignment, submission)
+        context = NotebookContext(submission.student, assignment.files)
+        run = Run(notebook_cells, assignment.limits, supply.open, context)
         results: list[CheckResult] = []
         try:
             if submission.asks:
                 results = self._results(run, submission.student, submission.seed)
             notebooks = run.finish()
         finally:
-            run.close()
+            run.close()  # the next sandbox can only be opened once this one has ended
         return Graded(
             student=submission.student,
             assignment=assignment.name,
@@ -128,89 +124,104 @@ class Checks:
             evidence=run.evidence,
             reached=run.reached,
             unreadable=unreadable,
-            sandbox=supply.wall,
+            sandbox=supply.label,
             versions=versions(),
             source_digest=assignment.source_digest(),
-            seconds=time.monotonic() - began,
+            seconds=time.monotonic() - started_at,
             spent_s=run.spent_s,
         )
 
     def regrade(self, evidence: Evidence, seed: bytes) -> list[CheckResult]:
-        """A submission judged by today's checks, from what was asked when it ran.
+        """Judge a submission by today's checks, from the answers that it gave when it ran.
 
         Raises
         ------
         NeverAsked
             If the checks ask something new, or the instructor's part of the notebook has changed.
         """
+        # The recorded answers come from a run of the old cells, and may differ with the new ones.
         if evidence.source_digest != self._assignment.source_digest():
             raise NeverAsked("the assignment's own cells or files have changed")
         return self._results(Replay(evidence), evidence.student, seed)
 
     def _results(self, run: Run | Replay, student: str, seed: bytes) -> list[CheckResult]:
-        self._plugin.begin(run, student, seed, self._assignment.limits.answer_kib << 10)
+        plugin = self._plugin
+        plugin.begin(run, student, seed, self._assignment.limits.answer_kib << 10)
+        # A notebook only runs forwards, so the checks follow the order of their grade cells.
         for item in sorted(self._items, key=lambda item: run.position(check_of(item).cell)):
+            # Without a next item pytest tears every fixture down, so none of them carries anything
+            # over to the next submission.
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
-            item._report_sections.clear()  # what it printed: pytest keeps that as long as the item
-            if self._plugin.broken:
-                raise self._plugin.broken
-        return self._plugin.results
+            # pytest keeps a check's prints as long as its item, which serves the whole class.
+            # They would pile up in memory and appear in the next submission's reports.
+            item._report_sections.clear()
+            if plugin.engine_error:
+                raise plugin.engine_error
+        return plugin.results
 
 
-def _cells(
+def _restored_notebooks(
     assignment: Assignment, submission: Submission
 ) -> tuple[dict[str, list[Cell]], dict[str, str]]:
-    """Every notebook of the assignment restored; an unreadable one is restored from nothing."""
-    cells, unreadable = {}, {}
+    """Return the restored cells of every notebook, and why a notebook could not be read.
+
+    An unreadable notebook consists of the instructor's own cells.
+    """
+    notebook_cells, unreadable = {}, {}
     for name, source in assignment.notebooks.items():
         data = submission.notebooks.get(name)
         try:
             if data is None:
-                raise NotebookUnreadable(submission.refused.get(name, "It was not handed in."))
-            cells[name] = restore(read_notebook(data), source)
+                reason = submission.refused.get(name, "This notebook was not submitted.")
+                raise NotebookUnreadable(reason)
+            notebook_cells[name] = restore(read_notebook(data), source)
         except SubmissionError as error:
-            unreadable[name] = str(error)  # said once, instead of a doubt at every task
-            cells[name] = [replace(cell, doubt="") for cell in restore([], source)]
-    return cells, unreadable
+            unreadable[name] = str(error)
+            # The reason stands at the top of the notebook, so no task repeats it as its doubt.
+            notebook_cells[name] = [replace(cell, doubt="") for cell in restore([], source)]
+    return notebook_cells, unreadable
 
 
 class _Loop:
-    """pytest's test loop, handed over."""
+    """A pytest plugin that replaces pytest's test loop by a function of ours."""
 
     def __init__(self, assignment: Assignment, use: Callable[[Checks], None]) -> None:
         self.plugin = Grading()
         self.complaints: list[str] = []
-        self.ran = False
+        self.has_run = False
         self._assignment = assignment
         self._use = use
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note a file that cannot be collected."""
         if report.failed:
             self.complaints.append(str(report.longrepr))
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Hand the collected checks over, unless the instructor must fix something first."""
         try:
             for item in session.items:
                 check_of(item)
         except pytest.UsageError as error:
             self.complaints.append(str(error))
         if session.items and not self.complaints:
-            self.ran = True
+            self.has_run = True
             self._use(Checks(self._assignment, session.items, self.plugin))
-        return True
+        return True  # so that pytest does not start its own loop
 
 
-def _gist(complaints: Iterable[str]) -> str:
-    """The line of what pytest said that tells what is wrong."""
-    lines = [line for one in complaints for line in one.splitlines() if line.strip()]
+def _error_line(complaints: Iterable[str]) -> str:
+    """Return the line of pytest's output that names the error."""
+    lines = [line for text in complaints for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("E ", "ERROR"))]
-    fatal = [line for line in lines if line.startswith("INTERNALERROR")][-1:]  # after its traceback
-    return " ".join((errors or fatal or lines or ["pytest said nothing"])[0].split())[:300]
+    # pytest prints an error of its own below the traceback, so the last line names it.
+    fatal = [line for line in lines if line.startswith("INTERNALERROR")][-1:]
+    return " ".join((errors or fatal or lines or ["pytest printed nothing"])[0].split())[:300]
 
 
 @contextlib.contextmanager
 def _import_path(graders: Path) -> Iterator[None]:
-    """`graders/` on the import path, so that a check can say ``import reference``."""
+    """Put `graders/` on the import path, so that a check can ``import reference``."""
     sys.path.insert(0, str(graders))
     try:
         yield

@@ -1,13 +1,12 @@
-"""Plain data across the wall: what may come back from a student's process, and nothing else.
+"""Plain data: the only values that cross from a student's process to a check.
 
-The other half of the format is `inside/agent.py`. Nothing here evaluates, imports or unpickles
-what came back; whatever does not fit the format is `UnreadableAnswer`, the student's trouble.
+`sandbox/inside/agent.py` is the other half of the format. An answer is never evaluated, imported
+or unpickled. An answer in another format raises `UnreadableAnswer`, and the student's check fails.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import math
 from collections.abc import Mapping
@@ -19,26 +18,30 @@ import numpy as np
 from nbmark.errors import UnreadableAnswer
 from nbmark.sandbox.inside import dtypes
 
-# The little-endian form of each: the only texts that name a dtype here.
+# `np.dtype` would also accept structured and object dtypes, so an answer may name only these.
 DTYPE_OF = {
-    one.str: one for one in (np.dtype(char).newbyteorder("<") for char in dtypes.CHARACTERS)
+    dtype.str: dtype for dtype in (np.dtype(char).newbyteorder("<") for char in dtypes.CHARACTERS)
 }
+# The agent refuses values nested more than 24 deep, so deeper answers come from forged replies.
 MAX_DEPTH = 64
+MAX_DIMENSIONS = 8
 
 
 @dataclass(frozen=True)
 class Opaque:
-    """A value that is not plain data: it equals nothing.
+    """A value that is not plain data. It equals nothing, not even itself.
 
     Parameters
     ----------
     type_name, text
-        As the student's process described it; for showing to its author only.
+        The type and the ``repr`` as the student's process described them. Show them to the student
+        only, because the process may lie.
     """
 
     type_name: str
     text: str
 
+    # A student's class may claim equality with everything, so equality with it means nothing.
     def __eq__(self, other: object) -> bool:
         return False
 
@@ -50,15 +53,15 @@ class Opaque:
 
 
 def parse(text: str, max_chars: int) -> Any:
-    """The JSON value of an answer.
+    """Return the JSON value of an answer.
 
     Raises
     ------
     UnreadableAnswer
-        If it is longer than `max_chars`, nested too deeply, or no JSON.
+        If the text is longer than `max_chars`, nested too deeply, or not JSON.
     """
     if len(text) > max_chars:
-        raise UnreadableAnswer("the value is too large to be looked at")
+        raise UnreadableAnswer("the value is too large to be checked")
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -66,31 +69,33 @@ def parse(text: str, max_chars: int) -> Any:
 
 
 def encode(value: Any) -> Any:
-    """The JSON form of a constant that goes into a question.
+    """Return the JSON form of a constant that goes into a question.
 
     Raises
     ------
     TypeError
-        If an instructor's check passes something that is not plain data.
+        If an instructor's check passes a value that is not plain data.
     """
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, np.ndarray | np.generic):
         return _encode_array(value)
     if isinstance(value, float):
+        # JSON has no inf and no nan.
         return value if math.isfinite(value) else {"float": repr(value)}
     if isinstance(value, complex):
         return {"complex": [encode(value.real), encode(value.imag)]}
     if isinstance(value, list | tuple):
         kind = "list" if isinstance(value, list) else "tuple"
-        return {kind: [encode(one) for one in value]}
+        return {kind: [encode(element) for element in value]}
     if isinstance(value, Mapping):
-        return {"dict": [[encode(key), encode(one)] for key, one in value.items()]}
+        # Pairs, because a key of a JSON object can only be text.
+        return {"dict": [[encode(key), encode(element)] for key, element in value.items()]}
     raise TypeError(f"a question takes plain data only, not {type(value).__name__}: {value!r}")
 
 
 def decode(value: Any, depth: int = 0) -> Any:
-    """The Python value of an answer's JSON form.
+    """Return the Python value of an answer's JSON form.
 
     Returns
     -------
@@ -100,7 +105,7 @@ def decode(value: Any, depth: int = 0) -> Any:
     Raises
     ------
     UnreadableAnswer
-        If the form is none of these.
+        If `value` is not the JSON form of one of these, or nested too deeply.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -113,16 +118,8 @@ def decode(value: Any, depth: int = 0) -> Any:
         raise UnreadableAnswer("the value could not be read") from None
 
 
-_MALFORMED = (
-    KeyError,
-    TypeError,
-    ValueError,
-    IndexError,
-    OverflowError,
-    AttributeError,
-    RecursionError,
-    binascii.Error,
-)
+# A forged answer can put any JSON value in any place, so the decoders below meet all of these.
+_MALFORMED = (LookupError, TypeError, ValueError, OverflowError, AttributeError, RecursionError)
 
 
 def _encode_array(value: np.ndarray[Any, Any] | np.generic) -> dict[str, Any]:
@@ -139,26 +136,28 @@ def _encode_array(value: np.ndarray[Any, Any] | np.generic) -> dict[str, Any]:
 def _decode_array(body: Mapping[str, Any]) -> np.ndarray[Any, Any]:
     dtype = DTYPE_OF[body["dtype"]]
     shape = tuple(body.get("shape", ()))
-    if not all(type(one) is int and one >= 0 for one in shape) or len(shape) > 8:
+    # `isinstance` would let True pass as a size.
+    if not all(type(size) is int and size >= 0 for size in shape) or len(shape) > MAX_DIMENSIONS:
         raise ValueError(shape)
     data = base64.b64decode(body["data"], validate=True)
+    # The shape must fit the data that came. Otherwise a forged one could ask for terabytes.
     if math.prod(shape) * dtype.itemsize != len(data):
         raise ValueError(shape)
-    return np.frombuffer(data, dtype=dtype).reshape(shape).copy()
+    return np.frombuffer(data, dtype=dtype).reshape(shape).copy()  # a buffer is read-only
 
 
 def _decode_pairs(body: Any, depth: int) -> dict[Any, Any]:
-    found: dict[Any, Any] = {}
-    for key, one in body:
+    pairs: dict[Any, Any] = {}
+    for key, element in body:
         plain_key = decode(key, depth)
         if isinstance(plain_key, np.generic):
-            plain_key = plain_key.item()
-        found[plain_key] = decode(one, depth)
-    return found
+            plain_key = plain_key.item()  # so that a check can look it up as a Python number
+        pairs[plain_key] = decode(element, depth)
+    return pairs
 
 
 def _decode_float(body: Any) -> float:
-    if body not in ("nan", "inf", "-inf"):
+    if body not in ("nan", "inf", "-inf"):  # a finite float is a JSON number
         raise ValueError(body)
     return float(body)
 
@@ -166,8 +165,8 @@ def _decode_float(body: Any) -> float:
 _DECODERS: dict[str, Any] = {
     "float": lambda body, depth: _decode_float(body),
     "complex": lambda body, depth: complex(decode(body[0], depth), decode(body[1], depth)),
-    "list": lambda body, depth: [decode(one, depth) for one in body],
-    "tuple": lambda body, depth: tuple(decode(one, depth) for one in body),
+    "list": lambda body, depth: [decode(element, depth) for element in body],
+    "tuple": lambda body, depth: tuple(decode(element, depth) for element in body),
     "dict": _decode_pairs,
     "array": lambda body, depth: _decode_array(body),
     "scalar": lambda body, depth: _decode_array(body)[()],

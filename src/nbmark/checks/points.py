@@ -1,4 +1,4 @@
-"""From the results of checks to the points of grade cells."""
+"""The points of grade cells, added up from the results of checks."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from nbmark.models import CellScore, Check, CheckResult, Graded
 
 
 def scores(graded: Graded, cells: Mapping[str, float]) -> dict[str, CellScore]:
-    """Grade id → score, for every autograded cell.
+    """Return the score of every autograded cell by grade id.
+
+    Parameters
+    ----------
+    cells
+        Grade id → points of each autograded cell.
 
     Raises
     ------
     InfrastructureError
-        If a cell has no result: silence is never read as points, nor as their loss.
+        If no check ran for a cell. A missing result is an error of ours, not zero points.
     """
-    found = {}
-    look = bool(graded.unreadable)
+    score_of = {}
     doubtful = graded.doubts.keys()
     for grade_id, possible in cells.items():
         results = graded.results_at(grade_id)
@@ -25,22 +29,31 @@ def scores(graded: Graded, cells: Mapping[str, float]) -> dict[str, CellScore]:
             raise InfrastructureError(
                 f"no check of cell '{grade_id}' ran on the submission of '{graded.student}'"
             )
-        raised = any(one.outcome == "raised" for one in results)
-        found[grade_id] = CellScore(
-            earned_by(results), possible, raised or look or grade_id in doubtful
-        )
-    return found
+        raised = any(result.outcome == "raised" for result in results)
+        # An unreadable notebook earns nothing, which may be an accident of the upload.
+        needs_look = raised or bool(graded.unreadable) or grade_id in doubtful
+        score_of[grade_id] = CellScore(earned_by(results), possible, needs_look)
+    return score_of
 
 
 def earned_by(results: Iterable[CheckResult]) -> float:
-    """Points earned by some checks together."""
-    return round(sum(one.earned for one in results), 9)
+    """Return the points that some checks earn together."""
+    # Rounding undoes binary fractions: 0.1 + 0.2 must be the 0.3 that the instructor wrote.
+    return round(sum(result.earned for result in results), 9)
 
 
 def misfits(checks: Iterable[Check], cells: Mapping[str, float], where: str) -> list[str]:
-    """One line for each way in which checks and autograded cells do not fit together."""
+    """Return a line for each way in which checks and autograded cells do not fit together.
+
+    Parameters
+    ----------
+    cells
+        Grade id → points of each autograded cell.
+    where
+        The checks' folder, named at the start of each line.
+    """
     lines = []
-    worth: dict[str, float] = {}
+    total_at: dict[str, float] = {}
     names: set[str] = set()
     for check in checks:
         if check.name in names:
@@ -49,18 +62,18 @@ def misfits(checks: Iterable[Check], cells: Mapping[str, float], where: str) -> 
         if check.points <= 0:
             lines.append(f"{where}: {check.name} is worth {check.points:g} points; use more than 0")
         if check.cell not in cells:
-            known = ", ".join(sorted(cells)) or "none"
+            grade_ids = ", ".join(sorted(cells)) or "none"
             lines.append(
-                f"{where}: {check.name} names the grade cell '{check.cell}', which is no "
-                f"autograded cell of the source (found: {known})"
+                f"{where}: {check.name} names the grade cell '{check.cell}', which is not an "
+                f"autograded cell of the source (found: {grade_ids})"
             )
-        worth[check.cell] = round(worth.get(check.cell, 0.0) + check.points, 9)
-    for cell, points in cells.items():
-        if cell not in worth:
-            lines.append(f"{where}: no check stands at the grade cell '{cell}' ({points:g} points)")
-        elif worth[cell] != points:
+        total_at[check.cell] = round(total_at.get(check.cell, 0.0) + check.points, 9)
+    for grade_id, points in cells.items():
+        if grade_id not in total_at:
+            lines.append(f"{where}: the grade cell '{grade_id}' ({points:g} points) has no check")
+        elif total_at[grade_id] != points:
             lines.append(
-                f"{where}: the checks at '{cell}' add up to {worth[cell]:g} points, but "
+                f"{where}: the checks at '{grade_id}' add up to {total_at[grade_id]:g} points, but "
                 f"the cell is worth {points:g}"
             )
     return lines

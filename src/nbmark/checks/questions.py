@@ -1,7 +1,7 @@
-"""Questions to a student's notebook: expression trees, written as Python reads.
+"""Questions to a student's notebook: expression trees that are written like Python.
 
-``name("model").get_weights()[0]`` builds a tree and evaluates nothing; the tree crosses the wall,
-is evaluated beside the student's objects, and only its plain value comes back.
+``name("model").get_weights()[0]`` builds a tree and evaluates nothing. The agent in the sandbox
+evaluates the tree beside the student's objects, and only the plain value comes back.
 """
 
 from __future__ import annotations
@@ -20,47 +20,48 @@ from nbmark.checks.plain_data import encode
 
 
 def name(identifier: str) -> Expr:
-    """The object that the notebook calls `identifier`."""
+    """Return a question for the object that the notebook calls `identifier`."""
     return Expr(["name", identifier], identifier)
 
 
 class Expr:
-    """A question that is being built: attributes, items, calls and operators make a larger one.
+    """A question. Attributes, items, calls and operators build larger questions from it.
 
     Parameters
     ----------
     tree
-        The JSON form, as `inside/agent.py` describes it.
+        The JSON form, as `sandbox/inside/agent.py` describes it.
     text
-        How a student would write it; long data is abbreviated.
+        The question as a student would write it; long data is abbreviated.
     """
-
-    __hash__ = object.__hash__
 
     def __init__(self, tree: list[Any], text: str) -> None:
         self._tree = tree
         self._text = text
 
     def __getattr__(self, attribute: str) -> Expr:
+        # NumPy, `copy` and others look for special methods, and must not be given a question.
         if attribute.startswith("__"):
             raise AttributeError(attribute)
         return Expr(["attr", self._tree, attribute], f"{self._text}.{attribute}")
 
     def __getitem__(self, key: Any) -> Expr:
-        part = as_expr(key)
-        return Expr(["item", self._tree, tree_of(part)], f"{self._text}[{text_of(part)}]")
+        key_expr = as_expr(key)
+        tree = ["item", self._tree, tree_of(key_expr)]
+        return Expr(tree, f"{self._text}[{text_of(key_expr)}]")
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Expr:
-        parts = [as_expr(one) for one in arguments]
-        named = {key: as_expr(one) for key, one in keywords.items()}
-        shown = [text_of(one) for one in parts] + [f"{k}={text_of(v)}" for k, v in named.items()]
+        positional = [as_expr(argument) for argument in arguments]
+        named = {key: as_expr(argument) for key, argument in keywords.items()}
         tree = [
             "call",
             self._tree,
-            [tree_of(one) for one in parts],
-            {key: tree_of(one) for key, one in named.items()},
+            [tree_of(argument) for argument in positional],
+            {key: tree_of(argument) for key, argument in named.items()},
         ]
-        return Expr(tree, f"{self._text}({', '.join(shown)})")
+        texts = [text_of(argument) for argument in positional]
+        texts += [f"{key}={text_of(argument)}" for key, argument in named.items()]
+        return Expr(tree, f"{self._text}({', '.join(texts)})")
 
     def __add__(self, other: Any) -> Expr:
         return _operation("add", "+", self, other)
@@ -91,69 +92,81 @@ class Expr:
 
 
 def as_expr(value: Any) -> Expr:
-    """`value` itself if it is a question, else a constant: plain data, copied."""
-    return value if isinstance(value, Expr) else Expr(["const", encode(value)], _shown(value))
+    """Return `value` itself if it is a question, else a constant: a copy of plain data."""
+    if isinstance(value, Expr):
+        return value
+    return Expr(["const", encode(value)], _constant_text(value))
 
 
 def mapped(function: Expr, values: Any) -> Expr:
-    """``[function(x) for x in values]`` as one question."""
-    part = as_expr(values)
+    """Return ``[function(x) for x in values]`` as one question."""
+    values_expr = as_expr(values)
     return Expr(
-        ["map", tree_of(function), tree_of(part)],
-        f"[{text_of(function)}(x) for x in {text_of(part)}]",
+        ["map", tree_of(function), tree_of(values_expr)],
+        f"[{text_of(function)}(x) for x in {text_of(values_expr)}]",
     )
 
 
 def probed(function: Callable[..., Any], *arguments: Any) -> Expr:
-    """``function(*arguments)`` run beside the student's objects.
+    """Return a question that runs ``function(*arguments)`` beside the student's objects.
 
-    `function` is shipped as source: it imports what it needs in its own body, sees nothing of the
-    module it stands in, and must hold no secret. An argument that is a string names an object of
-    the notebook; what is no question is passed as a constant.
+    Parameters
+    ----------
+    function
+        A function that travels as source. It must do its own imports, sees no other name of its
+        module, and must hold no secret.
+    arguments
+        A string names an object of the notebook, and a question is evaluated first. Any other
+        value is passed as a constant.
     """
     source = _source_of(function)
-    parts = [name(one) if isinstance(one, str) else as_expr(one) for one in arguments]
-    tree = ["probe", function.__name__, source, [tree_of(one) for one in parts]]
-    return Expr(tree, ", ".join(text_of(one) for one in parts))
+    parts = [
+        name(argument) if isinstance(argument, str) else as_expr(argument) for argument in arguments
+    ]
+    tree = ["probe", function.__name__, source, [tree_of(part) for part in parts]]
+    # The student never sees the function, so its result goes by the names of the objects.
+    return Expr(tree, ", ".join(text_of(part) for part in parts))
 
 
+# These two are functions, because an attribute of an `Expr` is a question.
 def tree_of(expr: Expr) -> list[Any]:
-    """The JSON form of a question."""
+    """Return the JSON form of a question."""
     return expr._tree
 
 
 def text_of(expr: Expr) -> str:
-    """The question as a student would write it."""
+    """Return the question as a student would write it."""
     return expr._text
 
 
 def canonical(tree: list[Any]) -> str:
-    """The one text of a question, the same for equal questions: what evidence is filed under."""
+    """Return the text under which evidence files a question; equal questions have equal texts."""
     return json.dumps(tree, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-@functools.cache
+@functools.cache  # a check process sends the same probes to every submission
 def _source_of(function: Callable[..., Any]) -> str:
-    """The function's source without decorators and comments; its docstring goes along."""
+    """Return the function's source without decorators and comments, but with its docstring."""
     source = textwrap.dedent(inspect.getsource(function))
     tree = ast.parse(source)
     if not isinstance(tree.body[0], ast.FunctionDef):
         raise TypeError("a probe must be a plain function, written with def")
+    # A decorator names objects of the instructor's module, which does not exist in the sandbox.
     tree.body[0].decorator_list = []
     return ast.unparse(tree)
 
 
-def _operation(operator: str, sign: str, left: Any, right: Any) -> Expr:
-    first, second = as_expr(left), as_expr(right)
+def _operation(operator: str, sign: str, first: Any, second: Any) -> Expr:
+    first, second = as_expr(first), as_expr(second)
     return Expr(
         ["op", operator, tree_of(first), tree_of(second)],
         f"({text_of(first)} {sign} {text_of(second)})",
     )
 
 
-def _shown(value: Any) -> str:
-    """Short text of a constant: arrays and long lists are hidden data, named by their size."""
-    if isinstance(value, np.ndarray):
+def _constant_text(value: Any) -> str:
+    """Return a short text for a constant."""
+    if isinstance(value, np.ndarray):  # hidden inputs: the student reads this text
         return f"<{value.size} numbers>"
     text = repr(value)
     return text if len(text) <= 40 else "…"

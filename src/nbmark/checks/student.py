@@ -1,4 +1,4 @@
-"""A student's work as a check sees it: questions that are asked, answers that are judged."""
+"""A student's work as a check sees it: `Student` takes questions, `Answer` judges values."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ class Student:
     ask
         Canonical question → answer as JSON text.
     max_chars
-        The longest answer that is looked at.
+        The length of the longest answer that is read.
     trouble
-        What went wrong last in the notebook, for whoever misses a name; empty if nothing did.
+        The last error in the notebook, empty without one. It is the likely reason for a missing
+        name, so the sentence about the name quotes it.
     """
 
     def __init__(
@@ -40,109 +41,139 @@ class Student:
         self._trouble = trouble
 
     def value(self, identifier: str) -> Answer:
-        """The value of a variable."""
+        """Return the value of a variable."""
         return self.ask(name(identifier))
 
     def number(self, identifier: str) -> Answer:
-        """The value of a variable that should be one real number, as a float."""
+        """Return the value of a variable that should be one real number, as a float."""
         return self.value(identifier).number()
 
     def array(self, identifier: str, shape: tuple[int, ...] | None = None) -> Answer:
-        """The value of a variable that should be an array of real numbers, as float64."""
+        """Return the value of a variable that should be an array of real numbers, as float64.
+
+        Parameters
+        ----------
+        shape
+            The shape that the array must have; None allows any.
+        """
         return self.value(identifier).array(shape)
 
     def call(self, function: str | Expr, *arguments: Any, **keywords: Any) -> Answer:
-        """What a function of the notebook returns for copies of plain `arguments`."""
-        called = name(function) if isinstance(function, str) else function
-        return self.ask(called(*arguments, **keywords))
+        """Return the result of a function of the notebook for copies of plain `arguments`."""
+        return self.ask(_function_expr(function)(*arguments, **keywords))
 
     def map(self, function: str | Expr, values: Any) -> Answer:
-        """What a function of the notebook returns for each of `values`: a list."""
-        return self.ask(mapped(name(function) if isinstance(function, str) else function, values))
+        """Return a list: the result of a function of the notebook for each of `values`."""
+        return self.ask(mapped(_function_expr(function), values))
 
     def probe(self, function: Callable[..., Any], *arguments: Any) -> Answer:
-        """What `function` finds out beside the student's objects (see `questions.probed`)."""
+        """Return the result of `function`, run beside the student's objects.
+
+        `questions.probed` describes both parameters.
+        """
         return self.ask(probed(function, *arguments))
 
     def ask(self, question: Expr) -> Answer:
-        """The answer to any question.
+        """Return the answer to any question.
 
         Raises
         ------
         CheckFailed
-            If the notebook has no such name, the code raised, or the answer is no plain data; the
-            sentence says so to a beginner.
+            If the notebook lacks a name, the code raised an exception, or the answer is not plain
+            data. The sentence says so to a beginner.
         """
-        asked = text_of(question)
+        question_text = text_of(question)
         try:
             reply = parse(self._ask(canonical(tree_of(as_expr(question)))), self._max_chars)
             if isinstance(reply, dict) and "error" in reply:
-                _explain(reply["error"], asked, self._trouble)
+                _raise_explained(reply["error"], question_text, self._trouble)
+            # The student's process may send any JSON, so nothing about its form is certain.
             if not isinstance(reply, dict) or "ok" not in reply:
                 raise UnreadableAnswer("the value could not be read")
-            return Answer(decode(reply["ok"]), asked)
+            return Answer(decode(reply["ok"]), question_text)
         except UnreadableAnswer as error:
-            raise CheckFailed(f"{asked}: {error}.") from None
+            raise CheckFailed(f"{question_text}: {error}.") from None
 
 
 class Answer:
-    """A plain value that came from a student's notebook, and how it is judged.
+    """A plain value from a student's notebook, with methods that judge it.
 
     Attributes
     ----------
     value
         Python scalar, str, None, list, tuple, dict, ndarray, NumPy scalar, or `Opaque` for an
-        object that is no plain data and equals nothing.
+        object that is not plain data.
+    asked
+        The question as a student would write it; sentences begin with it.
     """
 
-    __hash__ = object.__hash__
+    __hash__ = object.__hash__  # defining __eq__ would remove it
 
     def __init__(self, value: Any, asked: str) -> None:
         self.value = value
         self.asked = asked
 
     def __eq__(self, other: object) -> bool:
-        """Of the same shape and equal everywhere; `other` may be what `pytest.approx` gives.
+        """Return whether the value has the same shape and equals `other` everywhere.
 
-        One number equals an array that holds it alone.
+        A single number equals an array that holds it alone. `other` may come from `pytest.approx`.
         """
-        wanted, own = _shape(getattr(other, "expected", other)), _shape(self.value)
-        if own != wanted and (wanted != () or not own or any(side != 1 for side in own)):
+        # NumPy would stretch a number over an array, and an empty array would equal anything.
+        # `pytest.approx` hides its value in `expected`.
+        expected_shape, own_shape = _shape(getattr(other, "expected", other)), _shape(self.value)
+        holds_one = own_shape is not None and set(own_shape) == {1}
+        if own_shape != expected_shape and not (expected_shape == () and holds_one):
             return False
         try:
             return bool(np.all(other == self.value))
-        except ValueError:  # ragged lists with arrays in them
+        except ValueError:  # ragged lists that hold arrays
             return False
 
     def __len__(self) -> int:
+        """Return the number of elements; a value without elements fails the check."""
         try:
             return len(self.value)
         except TypeError:
             self._refuse("should hold several values")
 
     def __getitem__(self, key: Any) -> Answer:
+        """Return an element as an answer of its own; a missing one fails the check."""
         try:
             return Answer(self.value[key], f"{self.asked}[{key!r}]")
         except (KeyError, IndexError, TypeError):
             self._refuse(f"has no element {key!r}")
 
     def __repr__(self) -> str:
-        return f"{self.asked} = {shown(self.value)}"
+        return f"{self.asked} = {display_value(self.value)}"
 
     def number(self) -> Answer:
-        """The same answer as a float: one real number in any honest form."""
+        """Return the same answer as a float.
+
+        Any form that holds one real number will do: float32, a 0-d array, a list with one element.
+
+        Raises
+        ------
+        CheckFailed
+            If the value is not one real number.
+        """
         array = self._numbers("should be one number")
         if array.size != 1:
             self._refuse("should be one number")
         return Answer(float(array.reshape(())), self.asked)
 
     def array(self, shape: tuple[int, ...] | None = None) -> Answer:
-        """The same answer as a float64 array of `shape` (None: any)."""
+        """Return the same answer as a float64 array of `shape` (None: any).
+
+        Raises
+        ------
+        CheckFailed
+            If the value is not an array of real numbers, or has another shape.
+        """
         array = self._numbers("should be an array of numbers")
         if shape is not None and array.shape != shape:
-            wanted = " × ".join(map(str, shape)) + " numbers" if shape else "one number"
+            expected = " × ".join(map(str, shape)) + " numbers" if shape else "one number"
             raise CheckFailed(
-                WRONG_SHAPE.format(self.asked, wanted, array.shape), shown(self.value)
+                WRONG_SHAPE.format(self.asked, expected, array.shape), display_value(self.value)
             )
         return Answer(array, self.asked)
 
@@ -155,36 +186,43 @@ class Answer:
         mistakes: Mistakes = (),
         otherwise: str = "",
     ) -> None:
-        """Pass if the value is right, else fail with the sentence of the mistake it fits.
+        """Fail the check unless the value is right, with the sentence of the mistake it fits.
 
         Parameters
         ----------
         expected
-            A number or an array of the same shape; arrays are compared element by element.
+            A number, or an array of the same shape, which is compared element by element.
         rel, abs
             Tolerances, as in `numpy.isclose`: ``|value - expected| <= abs + rel * |expected|``.
         mistakes
-            Pairs of a wrong value and its sentence; the first that fits is said.
+            Pairs of a wrong value and its sentence; the first pair that fits counts.
         otherwise
             The sentence for a value that fits no mistake.
+
+        Raises
+        ------
+        CheckFailed
+            If the value is wrong.
         """
         if _close(self.value, expected, rel, abs):
             return
+        own = display_value(self.value)
         for wrong, sentence in mistakes:
             if _close(self.value, wrong, rel, abs):
-                raise CheckFailed(sentence, shown(self.value))
-        raise CheckFailed(otherwise or f"{self.asked} is not right yet.", shown(self.value))
+                raise CheckFailed(sentence, own)
+        raise CheckFailed(otherwise or f"{self.asked} is not right yet.", own)
 
-    def _numbers(self, wanted: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-        if self.value is None:
+    def _numbers(self, requirement: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return the value as float64, or fail the check with the requirement."""
+        if self.value is None:  # the release assigns None where an answer belongs
             raise CheckFailed(f"{self.asked} is None: the answer is still missing.")
         array = _as_array(self.value)
         if array is None:
-            self._refuse(wanted)
+            self._refuse(requirement)
         return array
 
-    def _refuse(self, why: str) -> NoReturn:
-        raise CheckFailed(f"{self.asked} {why}.", shown(self.value))
+    def _refuse(self, problem: str) -> NoReturn:
+        raise CheckFailed(f"{self.asked} {problem}.", display_value(self.value))
 
 
 def fail(says: str, own: str = "") -> NoReturn:
@@ -192,8 +230,8 @@ def fail(says: str, own: str = "") -> NoReturn:
     raise CheckFailed(says, own)
 
 
-def shown(value: Any) -> str:
-    """A student's own value as short text."""
+def display_value(value: Any) -> str:
+    """Return a student's own value as short text on one line."""
     if isinstance(value, Opaque):
         return one_line(str(value), 200)
     if isinstance(value, float | np.floating):
@@ -205,26 +243,33 @@ def shown(value: Any) -> str:
     return one_line(text, 200)
 
 
-def _explain(error: Any, asked: str, trouble: str) -> NoReturn:
+def _function_expr(function: str | Expr) -> Expr:
+    return name(function) if isinstance(function, str) else function
+
+
+def _raise_explained(error: Any, question_text: str, last_error: str) -> NoReturn:
+    """Raise the sentence for an error that the agent in the sandbox reported."""
     kind = error.get("kind") if isinstance(error, dict) else None
     if kind == "missing-name":
-        hint = trouble or "Is it spelt exactly like that?"
+        hint = last_error or "Is it spelt exactly like that?"
         raise CheckFailed(
             "Your notebook has no variable or function called "
             f"{one_line(str(error.get('name')), 80)} at this point. {hint}"
         )
     if kind == "raised":
-        said = one_line(f"{error.get('type')}: {error.get('message')}".rstrip(": "), 300)
-        raise CheckFailed(f"{asked} ended in an error: {said}")
+        # An exception without a message would leave a colon at the end.
+        message = one_line(f"{error.get('type')}: {error.get('message')}".rstrip(": "), 300)
+        raise CheckFailed(f"{question_text} ended in an error: {message}")
     if kind == "interrupted":
-        raise CheckFailed(f"{asked} took too long and was stopped.")
+        raise CheckFailed(f"{question_text} took too long and was stopped.")
     if kind == "too-large":
-        raise UnreadableAnswer("the value is too large to be looked at")
+        raise UnreadableAnswer("the value is too large to be checked")
     raise UnreadableAnswer("the value could not be read")
 
 
 def _as_array(value: Any) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-    """Real numbers as float64, or None: text, truth values, complex and ragged lists are none."""
+    """Return real numbers as float64, or None for text, truth values, complex and ragged lists."""
+    # NumPy would turn None into nan.
     if isinstance(value, bool | np.bool_ | str | Opaque | dict) or value is None:
         return None
     if isinstance(value, Sequence) and not _all_numbers(value):
@@ -239,7 +284,7 @@ def _as_array(value: Any) -> np.ndarray[Any, np.dtype[np.float64]] | None:
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:
-    """The shape of nested lists, of an array or of a single value; None if they are ragged."""
+    """Return the shape of nested lists, an array or a single value, or None for ragged lists."""
     try:
         return tuple(np.shape(value))
     except ValueError:
@@ -247,21 +292,25 @@ def _shape(value: Any) -> tuple[int, ...] | None:
 
 
 def _all_numbers(values: Sequence[Any]) -> bool:
-    """Whether nested lists hold nothing but numbers (NumPy would take True for 1)."""
+    """Return whether nested lists hold numbers only."""
     return all(
-        _all_numbers(one)
-        if isinstance(one, list | tuple)
-        else isinstance(one, int | float | np.ndarray | np.generic)
-        and not isinstance(one, bool | np.bool_)
-        for one in values
+        _all_numbers(element)
+        if isinstance(element, list | tuple)
+        else isinstance(element, int | float | np.ndarray | np.generic)
+        and not isinstance(element, bool | np.bool_)  # NumPy would turn [True, 2] into [1, 2]
+        for element in values
     )
 
 
 def _close(value: Any, expected: Any, rel: float, abs: float) -> bool:
-    left, right = _as_array(value), np.asarray(expected, dtype=np.float64)
-    if left is None or left.shape != right.shape:
+    """Return whether `value` has the shape of `expected` and is close to it everywhere."""
+    own, reference = _as_array(value), np.asarray(expected, dtype=np.float64)
+    if own is None or own.shape != reference.shape:
         return False
-    with np.errstate(all="ignore"):  # `numpy.isclose`, in a fifth of its time for one number
-        near = (np.abs(left - right) <= abs + rel * np.abs(right)) & np.isfinite(right)
-        same = (left == right) | (np.isnan(left) & np.isnan(right))
+    # `numpy.isclose` does the same, but takes five times as long for one number. Overflow and
+    # inf - inf happen in wrong answers, and must not warn.
+    with np.errstate(all="ignore"):
+        near = np.abs(own - reference) <= abs + rel * np.abs(reference)
+        near &= np.isfinite(reference)
+        same = (own == reference) | (np.isnan(own) & np.isnan(reference))
     return bool((near | same).all())

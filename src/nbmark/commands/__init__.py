@@ -1,4 +1,4 @@
-"""The program ``nbmark``: one file a command, and what the commands share.
+"""The program ``nbmark``: one file a command, and their shared parts.
 
 Runs in the coordinator. May import everything.
 """

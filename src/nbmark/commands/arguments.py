@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nbmark.workers.api import Workers
 
     Hire = Callable[[Assignment], Workers]
-    # An assignment and who of its students: None for everybody, empty for nobody.
+    # An assignment and the students to work on: None for all of them, empty for none.
     Selection = tuple[Assignment, Sequence[str] | None]
 
 PATIENCE_S = 60.0  # without any worker
@@ -50,26 +50,25 @@ def select(
     Parameters
     ----------
     students
-        The ids asked for, empty for everybody.
+        The ids that the command names, empty for all students.
     present
-        Assignment name → everybody who is there.
+        Assignment name → ids of the students with a submission.
     where
-        The folder that `present` looks into, for the message.
+        The folder that `present` reads, for the message.
 
     Raises
     ------
     UsageError
-        If one of `students` is there for no assignment.
+        If one of `students` has no submission of any assignment.
     """
-    there = {assignment.name: present(assignment.name) for assignment in assignments}
+    submitters = {assignment.name: present(assignment.name) for assignment in assignments}
     for student in students:
-        if not any(student in names for names in there.values()):
+        if not any(student in ids for ids in submitters.values()):
             raise UsageError(f"no submission by student '{student}' under {where}")
-    asked = {
-        name: [student for student in students or names if student in names]
-        for name, names in there.items()
-    }
-    return [(assignment, asked[assignment.name]) for assignment in assignments]
+    return [
+        (assignment, [id for id in submitters[assignment.name] if not students or id in students])
+        for assignment in assignments
+    ]
 
 
 def run_each(

@@ -64,6 +64,7 @@ def grade(
 
     def run(assignment: Assignment, students: Sequence[str] | None) -> bool:
         nobody = students is not None and not students
+        # An assignment that nobody submitted is not verified, and needs no workers.
         rows = [] if nobody else _grade(assignment, students, hire, sandbox, force, wait_s)
         graded.append((assignment, rows))
         if not as_json:

@@ -23,7 +23,7 @@ class Progress(Watcher):
     Parameters
     ----------
     verb
-        What the job does with submissions, as in "12 submissions to grade".
+        The job, as in "12 submissions to grade".
     """
 
     def __init__(self, assignment: str, verb: str) -> None:

@@ -42,9 +42,9 @@ def regrade(
 ) -> None:
     """Judge graded submissions of ASSIGNMENT again by today's checks, or with --all of every one.
 
-    Shows how everybody's points change and why, and writes them only with --apply. The recorded
-    answers are enough, so no student's code runs. Where a check asks a new question, or the
-    instructor's cells have changed, notebooks run again; the summary says how many.
+    Shows how points change and why, and writes them only with --apply. The recorded answers are
+    enough, so no student's code runs. If a check asks a new question, or the instructor's cells
+    have changed, notebooks run again; the summary says how many.
     """
     from nbmark.commands import tables
     from nbmark.records import evidence

@@ -37,7 +37,7 @@ class Course:
 
     @property
     def assignment_names(self) -> list[str]:
-        """The assignments under ``source/`` that have hidden checks, in alphabetical order."""
+        """Names of the assignments in ``source/`` that have hidden checks, sorted."""
         return sorted(
             name for name in _folders(self.root / "source") if (self.graders / name).is_dir()
         )
@@ -139,7 +139,7 @@ class Assignment:
         return {str(path.relative_to(self.source)): path.read_bytes() for path in paths}
 
     def source_digest(self) -> str:
-        """Return the SHA-256 of the instructor's part of what a student's notebook runs."""
+        """Return the SHA-256 of everything that is the instructor's in a student's notebook."""
         locked = [c for cells in self.notebooks.values() for c in cells if c.is_locked]
         parts = [part for cell in locked for part in (cell.grade_id.encode(), cell.source.encode())]
         parts += [part for name, data in self.files.items() for part in (name.encode(), data)]
@@ -160,20 +160,17 @@ class Assignment:
 
     @property
     def limits(self) -> Limits:
-        """The limits of each submission: the defaults, changed by ``assignment.toml``."""
+        """Limits of each submission: the defaults, changed by ``assignment.toml``."""
         return self._settings.limits
 
     @property
     def uses_fork_server(self) -> bool:
-        """Whether submissions share their imports; ``assignment.toml`` may say ``use = false``."""
+        """True if submissions share their imports; ``assignment.toml`` may say ``use = false``."""
         return self._settings.fork_server.use
 
     @functools.cached_property
     def imports(self) -> list[str]:
-        """The modules that a fork server imports.
-
-        Those that the source notebooks import, and those that ``assignment.toml`` adds.
-        """
+        """Modules for the fork server: the source notebooks' imports, and the settings' own."""
         cells = [cell for cells in self.notebooks.values() for cell in cells]
         sources = [cell.source for cell in cells if cell.kind == "code"]
         modules_beside = {
@@ -190,7 +187,7 @@ class Assignment:
 
     @property
     def material(self) -> list[Path]:
-        """The files that decide a grade, sorted: checks, source and release.
+        """Paths of the files that decide a grade, sorted: checks, source and release.
 
         Files in ``graders/`` that belong to no assignment count for all of them.
         """

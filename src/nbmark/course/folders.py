@@ -61,7 +61,7 @@ class Folders:
         return self._path(self._coursedir.autograded_directory, student, assignment)
 
     def students(self, assignment: str) -> list[str]:
-        """Return everybody who has a folder for the assignment under ``submitted/``, sorted."""
+        """Return the ids of the students with a folder under ``submitted/``, sorted."""
         folder = self._coursedir.submitted_directory
         pattern = re.compile(
             self._coursedir.format_path(

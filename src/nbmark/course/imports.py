@@ -1,4 +1,4 @@
-"""Which modules a notebook imports, read from its source without running it."""
+"""The modules that a notebook imports, read from its source without running it."""
 
 from __future__ import annotations
 
@@ -6,61 +6,64 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
-Aliases = dict[str, str]  # a name in some code → the dotted name of what it stands for
+Aliases = dict[str, str]  # a name in some code → the dotted name that it stands for
 
 
-def imported_by(sources: Iterable[str], beside: Mapping[str, str]) -> list[str]:
-    """Dotted names of the modules, each with what the code reaches for below it.
+def imported_by(sources: Iterable[str], modules_beside: Mapping[str, str]) -> list[str]:
+    """Return dotted names of the modules, each with the attributes that the code reaches below it.
 
     ``import tensorflow as tf`` and ``tf.keras.Sequential(…)`` give ``tensorflow`` and
-    ``tensorflow.keras.Sequential``: what is no module at the end of a name may be left out, but a
-    package that imports its parts when they are asked for can only be known so.
+    ``tensorflow.keras.Sequential``. The end of a name may be a class instead of a module, so a
+    failed import of it does no harm. It is listed because some packages load a module of theirs
+    only when code reaches for it.
 
     Parameters
     ----------
     sources
-        Cells, in order; what cannot be parsed is passed over.
-    beside
-        Module name → source of what is shipped beside the notebook. These modules are left out
-        themselves; what they import counts.
+        Cells, in order; a cell that cannot be parsed is skipped.
+    modules_beside
+        Module name → source of the modules shipped beside the notebook. Their own names are left
+        out, their imports are not.
     """
-    found: dict[str, None] = {}
-    shipped = {name: Aliases() for name in beside}
-    for name, source in beside.items():
-        _look([source], shipped[name], found, {})
-    _look(sources, {}, found, shipped)
-    return [name for name in found if name.split(".")[0] not in beside]
+    names: dict[str, None] = {}  # a dictionary, because it keeps the order and drops repetitions
+    shipped = {name: Aliases() for name in modules_beside}
+    for name, source in modules_beside.items():
+        _collect([source], shipped[name], names, {})
+    _collect(sources, {}, names, shipped)
+    return [name for name in names if name.split(".")[0] not in modules_beside]
 
 
-def _look(
-    sources: Iterable[str], aliases: Aliases, found: dict[str, None], shipped: Mapping[str, Aliases]
+def _collect(
+    sources: Iterable[str], aliases: Aliases, names: dict[str, None], shipped: Mapping[str, Aliases]
 ) -> None:
+    """Add the imported names in `sources` to `names`, and their aliases to `aliases`."""
     for node in _nodes(sources):
         if isinstance(node, ast.Import):
-            for one in node.names:
-                found[one.name] = None
-                first = one.name.split(".")[0]
-                aliases[one.asname or first] = one.name if one.asname else first
+            for alias in node.names:
+                names[alias.name] = None
+                first = alias.name.split(".")[0]
+                aliases[alias.asname or first] = alias.name if alias.asname else first
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            for one in node.names:
-                name = f"{node.module}.{one.name}"
-                name = shipped.get(node.module, {}).get(one.name, name)
-                found[name.removesuffix(".*")] = None
-                aliases[one.asname or one.name] = name
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                # A shipped module may pass on another module's name: `from quiet import tf`.
+                name = shipped.get(node.module, {}).get(alias.name, name)
+                names[name.removesuffix(".*")] = None
+                aliases[alias.asname or alias.name] = name
         elif isinstance(node, ast.Attribute):
             name, *rest = _chain(node)
             if name in aliases:
-                found[".".join([aliases[name], *rest])] = None
+                names[".".join([aliases[name], *rest])] = None
 
 
 def _nodes(sources: Iterable[str]) -> Iterator[ast.AST]:
     for source in sources:
-        with suppress(SyntaxError, ValueError):  # a magic, or a stub with a gap
+        with suppress(SyntaxError, ValueError):  # a magic, or a stub with a gap to fill in
             yield from ast.walk(ast.parse(source))
 
 
 def _chain(node: ast.Attribute) -> list[str]:
-    """``a.b.c`` as its three names; the first is empty if it is anything but a name."""
+    """Return the three names of ``a.b.c``; the first is empty unless ``a`` is a plain name."""
     names = [node.attr]
     value = node.value
     while isinstance(value, ast.Attribute):

@@ -1,4 +1,7 @@
-"""The course lock: one grading of a course at a time."""
+"""The course lock: one grading of a course at a time.
+
+Two gradings would write the same evidence, folders and gradebook rows.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ def course_lock(course: Course, wait_s: float, on_wait: Callable[[float], None])
         If another process still holds the lock after `wait_s`.
     """
     make_private(course.state)
-    # A file that stays can be locked but not left behind: after a kill nobody has to remove it.
+    # The operating system drops the lock when the process ends, so a kill leaves no stale lock.
     lock = FileLock(course.state / "lock", mode=0o600, preserve_lock_file=True)
     since = course.state / "lock-since"
     try:
@@ -46,7 +49,7 @@ def course_lock(course: Course, wait_s: float, on_wait: Callable[[float], None])
             "this again when it has finished, or wait longer with --wait SECONDS"
         ) from None
     try:
-        since.write_bytes(b"")  # its time of modification tells others how long this has run
+        since.touch(mode=0o600)  # its modification time shows others how long this has run
         yield
     finally:
         lock.release()

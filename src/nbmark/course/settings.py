@@ -1,4 +1,4 @@
-"""The settings in an assignment's ``assignment.toml``: limits, and what a fork server imports."""
+"""The settings in an assignment's ``assignment.toml``: limits, and imports of the fork server."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ForkServerSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """One field for each table of the file, with defaults where it says nothing."""
+    """One field for each table of the file, with defaults for settings that it lacks."""
 
     limits: Limits
     fork_server: ForkServerSettings

@@ -1,10 +1,9 @@
-"""Makes ``import nbgrader.api`` cost what it is worth to a command that only needs the gradebook.
+"""A faster ``import nbgrader.api`` for commands that only need the gradebook.
 
-Measured: of the 2.3 s that the import took, 1.1 s went into a grammar of web addresses that
-jsonschema compiles with a package it may find, 0.6 s into nbgrader's four web extensions, which its
-package imports whatever is asked of it, 0.2 s into packages for archives, web requests and formats.
-None is used here. Inside nbgrader's own commands, where the package is loaded already, nothing
-changes.
+The import took 2.3 s. Of that, jsonschema took 1.1 s to compile a grammar of web addresses if it
+finds a certain package, and nbgrader's package took 0.6 s for its four web extensions and 0.2 s for
+libraries for archives, web requests and formats. The gradebook uses none of these. In nbgrader's
+own commands the package is loaded already, so nothing changes there.
 """
 
 from __future__ import annotations
@@ -18,48 +17,45 @@ from importlib.util import find_spec, module_from_spec
 from types import ModuleType
 from typing import Any
 
-# What jsonschema loads if it is there, to check formats that no notebook has.
-FORMATS = (
-    "fqdn",
-    "idna",
-    "isoduration",
-    "jsonpointer",
-    "rfc3339_validator",
-    "rfc3986_validator",
-    "rfc3987",
-    "rfc3987_syntax",
-    "uri_template",
-    "webcolors",
-)
-# What nbgrader imports at once and calls in other commands.
-LATER = ("setuptools", "setuptools.archive_util", "requests")
+# jsonschema loads these where they are installed, to check formats that no notebook has.
+FORMATS = """
+    fqdn idna isoduration jsonpointer rfc3339_validator rfc3986_validator rfc3987 rfc3987_syntax
+    uri_template webcolors
+""".split()
+# nbgrader imports these at once, but calls them only in other commands.
+DEFERRED = ("setuptools", "setuptools.archive_util", "requests")
 
 
 @contextlib.contextmanager
 def slim() -> Iterator[None]:
-    """The first import of something of nbgrader, inside the block, loads no more than it needs."""
+    """Let the first import of nbgrader, inside the block, load no more than the gradebook needs."""
     if "nbgrader" in sys.modules:
         yield
         return
-    put = dict.fromkeys(FORMATS) | {name: _Later(name) for name in LATER}
-    missing = {name: module for name, module in put.items() if name not in sys.modules}
-    sys.modules.update(missing)  # type: ignore[arg-type]  # None says "not there"
+    stand_ins = dict.fromkeys(FORMATS) | {name: _DeferredModule(name) for name in DEFERRED}
+    missing = {name: module for name, module in stand_ins.items() if name not in sys.modules}
+    # None in `sys.modules` makes an import fail as if the package were not installed.
+    sys.modules.update(missing)  # type: ignore[arg-type]
     spec = find_spec("nbgrader")
     if spec is not None:
-        package = module_from_spec(spec)  # its parts are found, its code is not run
+        # The package is registered without running its code, which imports the web extensions.
+        # Python still finds its modules, and they ask the package only for its version.
+        package = module_from_spec(spec)
         package.__dict__["__version__"] = version("nbgrader")
         sys.modules["nbgrader"] = package
     try:
         yield
     finally:
+        # Later code in this process, such as nbgrader's plug-ins, may need the real modules.
         for name in missing:
             sys.modules.pop(name, None)
 
 
-class _Later(ModuleType):
-    """A module that is loaded when something of it is called."""
+class _DeferredModule(ModuleType):
+    """A stand-in for a module, which loads the module when one of its functions is called."""
 
     def __getattr__(self, attribute: str) -> Any:
+        # The import system asks for names like __spec__; a function in their place confuses it.
         if attribute.startswith("__"):
             raise AttributeError(attribute)
 

@@ -87,7 +87,7 @@ class CourseGradebook:
             )
 
     def submitters(self, assignment: str) -> set[str]:
-        """Return everybody who has a submission in the gradebook."""
+        """Return the ids of the students with a submission in the gradebook."""
         with self._open() as gradebook:
             ids = (
                 gradebook.db.query(SubmittedAssignment.student_id)

@@ -1,4 +1,4 @@
-"""The two jobs: grade what was submitted, and judge graded work again with today's checks.
+"""The two jobs: grade submissions, and judge graded ones again with today's checks.
 
 Runs in the coordinator, under the course lock. May import everything but exporters and commands.
 """

@@ -48,7 +48,7 @@ class GradingExporter(NotebookExporter):
             for line in str(error).splitlines():
                 converter.log.error(line)
             raise NbGraderException(str(error)) from error
-        converter.assignments = {}
+        converter.assignments = {}  # so that nbgrader's own loop has nothing left to grade
         failed = [row.student for row in rows if row.outcome == "not graded"]
         if failed:
             raise NbGraderException(f"not graded: {', '.join(failed)}; their grades are as before")
@@ -96,7 +96,7 @@ class _Log(Watcher):
 def _students(converter: Any) -> list[str] | None:
     """Return the students that nbgrader was asked to grade.
 
-    None stands for everybody, which includes those who submitted no notebook.
+    None stands for all of them, including those who submitted no notebook.
     """
     excluded = set(filter(None, converter.coursedir.student_id_exclude.split(",")))
     if converter.coursedir.student_id == "*" and not excluded:

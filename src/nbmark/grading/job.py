@@ -19,7 +19,7 @@ from nbmark.sandbox import walls
 
 @dataclass(frozen=True)
 class Settings:
-    """How to do a job.
+    """The options of a job.
 
     Parameters
     ----------
@@ -41,12 +41,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Job:
-    """One assignment of a course, and who of its students.
+    """An assignment to work on, and the students.
 
     Parameters
     ----------
     students
-        Their ids, None for everybody.
+        Their ids, None for all of them.
     """
 
     assignment: Assignment

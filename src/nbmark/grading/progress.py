@@ -1,4 +1,4 @@
-"""What a job reports while it runs."""
+"""Progress reports of a job while it runs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ class Watcher:
     """Receives reports of a job and ignores them; the command line draws a progress bar instead."""
 
     def waiting(self, running_s: float) -> None:
-        """Another grading of the course has been running for so many seconds."""
+        """Report that another grading of the course has been running for `running_s` seconds."""
 
     def verifying(self, case: Case, total: int) -> None:
-        """One of `total` cases of the assignment's own trial has ended."""
+        """Report the end of one of `total` cases of the assignment's own trial."""
 
     def looked(self, number: int, total: int) -> None:
-        """`number` of `total` submissions have been checked for whether they need grading."""
+        """Report that `number` of `total` submissions were checked for whether they are due."""
 
     def begin(self, due: int, up_to_date: int) -> None:
-        """The number of submissions due is known; those that cannot be graded count as well."""
+        """Report how many submissions are due; those that cannot be graded count as well."""
 
     def finished(self, row: Row) -> None:
-        """One submission has been written, or could not be graded."""
+        """Report that one submission was written, or could not be graded."""

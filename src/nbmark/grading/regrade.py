@@ -1,7 +1,7 @@
 """Judge graded submissions again with today's checks, without running any student's code.
 
-The answers are in the evidence. A notebook runs again only where a check asks a new question, or
-the instructor's part of the notebook has changed.
+The answers are in the evidence. A notebook runs again only if a check asks a new question, or the
+instructor's part of the notebook has changed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Rewrite = Callable[[Graded, Graded], None]
 
 @dataclass(frozen=True)
 class Change:
-    """How judging one submission again changes its points.
+    """The effect of judging one submission again.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Change:
 
 
 def compare(job: Job, pool: CheckPool) -> list[Change]:
-    """Return how everybody's points would change; nothing is written.
+    """Return how points would change; nothing is written.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def _judgements(
     pool: CheckPool,
     finish: Callable[[_Judgement], _Judgement],
 ) -> Iterator[_Judgement]:
-    """Judge everybody side by side, and `finish` each judgement as it arrives."""
+    """Judge submissions side by side, and `finish` each judgement as it arrives."""
     job.watcher.begin(len(students), 0)
     judge = _Judge(job, inbox, pool)
     with pool.threads() as threads:

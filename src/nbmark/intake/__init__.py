@@ -1,5 +1,5 @@
-"""The way of a submission from the exchange to cells that stand where they belong.
+"""The way of a submission from the exchange to a list of cells in their proper places.
 
-`collect` runs inside ``nbgrader collect``, `receive` in the coordinator, `restore` in check
-processes. May import `gradebook` and what stands below.
+`collect` runs inside ``nbgrader collect``, `receive` in the coordinator, and `restore` in check
+processes. May import `gradebook` and the layers below.
 """

@@ -1,7 +1,8 @@
-"""Collects submissions from the exchange without trusting anything that a student put there.
+"""Collection of submissions from the exchange, where students can put any file.
 
-Used as ``c.ExchangeFactory.collect = "nbmark.intake.collect.SafeCollect"``. Stock nbgrader follows
-symbolic links as the instructor and takes over what was submitted in another student's name.
+`nbgrader_plugins` offers `SafeCollect` to ``c.ExchangeFactory.collect``. Stock nbgrader follows
+symbolic links with the instructor's rights, and collects files that one student submitted in
+another's name.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from nbmark.untrusted.files import (
 
 @dataclass(frozen=True)
 class Entry:
-    """One submission in the exchange's ``inbound`` folder."""
+    """A submission in the exchange's ``inbound`` folder."""
 
     student: str
     timestamp: datetime
@@ -41,7 +42,7 @@ class Entry:
 
 
 class SafeCollect(ExchangeCollect):  # type: ignore[misc]  # nbgrader has no type hints
-    """nbgrader's collect, with regular files only, the owner checked, and bad entries skipped."""
+    """nbgrader's collect, which takes regular files of the right owner and skips bad entries."""
 
     max_files = Integer(100, help="Most files taken from one submission.").tag(config=True)
     max_file_bytes = Integer(20_000_000, help="Largest file taken, in bytes.").tag(config=True)
@@ -50,7 +51,7 @@ class SafeCollect(ExchangeCollect):  # type: ignore[misc]  # nbgrader has no typ
     )
 
     def init_src(self) -> None:
-        """Find the entries that may be collected: the newest acceptable one of each student."""
+        """Find the entries to collect: the newest acceptable one of each student."""
         if not self.coursedir.course_id:
             self.fail("No course id specified. Re-run with --course flag.")
         self.inbound_path = os.path.join(self.root, self.coursedir.course_id, "inbound")
@@ -65,25 +66,29 @@ class SafeCollect(ExchangeCollect):  # type: ignore[misc]  # nbgrader has no typ
         self.entries = [self._chosen(entries) for entries in by_student.values()]
 
     def copy_files(self) -> None:
-        """Collect them one by one; what cannot be taken is reported, and the rest goes on."""
-        collected = current = 0
+        """Collect the entries one by one; report an entry that cannot be read, and go on."""
+        collected = up_to_date = 0
         for entry in self.entries:
             try:
-                taken = self._collect(entry)
+                copied = self._collect(entry)
             except (UnsafeFile, OSError) as error:
                 self._skip(entry.path.name, str(error))
             else:
-                collected, current = collected + taken, current + (not taken)
+                collected, up_to_date = collected + copied, up_to_date + (not copied)
         self.log.info(
             "%d submissions of '%s' collected, %d up to date, %d entries skipped",
             collected,
             self.coursedir.assignment_id,
-            current,
+            up_to_date,
             self.skipped,
         )
 
     def _entry(self, name: str) -> Entry | None:
-        """The entry called ``student+assignment+timestamp[+secret]``, None if it is not ours."""
+        """Return the entry called ``student+assignment+timestamp[+secret]``, or None.
+
+        None stands for another assignment's entry, and for one that is reported and skipped.
+        """
+        # A student id may hold "+", so the name is split from its end. The secret is optional.
         for pieces in (name.rsplit("+", 3), name.rsplit("+", 2)):
             if len(pieces) > 2 and pieces[1] == self.coursedir.assignment_id:
                 break
@@ -96,72 +101,87 @@ class SafeCollect(ExchangeCollect):  # type: ignore[misc]  # nbgrader has no typ
             return None
         try:
             if not is_student_id(student):
-                raise UnsafeFile("its student id cannot be the name of a folder")
-            stamp = parse_utc(pieces[2])
-            self._refuse_stranger(student, path)
+                raise UnsafeFile("its student id cannot be used as the name of a folder")
+            timestamp = parse_utc(pieces[2])
+            self._refuse_other_owner(student, path)
         except (UnsafeFile, ValueError, OverflowError, OSError) as error:
             self._skip(name, str(error))
             return None
-        return Entry(student, stamp, path)
+        return Entry(student, timestamp, path)
 
-    def _refuse_stranger(self, student: str, path: Path) -> None:
-        found = os.lstat(path)
-        if not stat.S_ISDIR(found.st_mode):
-            raise UnsafeFile("it is no folder")
-        if self.check_owner and found.st_uid != _user_id(student):
+    def _refuse_other_owner(self, student: str, path: Path) -> None:
+        """Raise `UnsafeFile` unless the entry is a folder that belongs to the student."""
+        status = os.lstat(path)  # of a link itself, not of its target
+        if not stat.S_ISDIR(status.st_mode):
+            raise UnsafeFile("it is not a folder")
+        # Anybody can write any name into the exchange, but the owner cannot be forged.
+        if self.check_owner and status.st_uid != _user_id(student):
             raise UnsafeFile(
-                f"it claims to be from '{student}' but belongs to user id {found.st_uid}; ask both"
+                f"it claims to be from '{student}' but belongs to user id {status.st_uid}; ask "
+                "both users"
             )
 
     def _chosen(self, entries: list[Entry]) -> Entry:
-        """The newest entry; with ``before_duedate`` the newest that is in time, if there is one."""
+        """Return the newest entry of a student.
+
+        With ``before_duedate`` it is the newest that is in time, if there is one.
+        """
         newest_first = sorted(entries, key=lambda entry: entry.timestamp, reverse=True)
         duedate = None
         if self.before_duedate:
             gradebook = CourseGradebook(self.coursedir, self.config)
             duedate = gradebook.due_date(self.coursedir.assignment_id)
-        in_time = [one for one in newest_first if duedate is None or one.timestamp <= duedate]
+        in_time = [entry for entry in newest_first if duedate is None or entry.timestamp <= duedate]
         return (in_time or newest_first)[0]
 
     def _collect(self, entry: Entry) -> bool:
-        """Copy an entry to ``submitted/`` unless it is there already; whether it was copied."""
+        """Copy an entry to ``submitted/`` unless it is there; return whether it was copied."""
         directory = self.coursedir.submitted_directory
         target = Path(
             self.coursedir.format_path(directory, entry.student, self.coursedir.assignment_id)
         )
+        # Through a link the copy would land outside submitted/.
         for folder in (target, target.parent):
             if folder.is_symlink():
                 raise UnsafeFile(f"{folder} is a link; remove it")
-        if target.is_dir() and not self._is_wanted(entry, target):
-            self.log.info("%s is up to date; newer ones need --update", entry.student)
+        if target.is_dir() and not self._replaces(entry, target):
+            self.log.info(
+                "%s is up to date; run with --update to collect a newer submission", entry.student
+            )
             return False
-        with replaced_folder(target) as fresh:
-            self._copy(entry, fresh)
+        # A copy that fails halfway leaves the earlier submission as it was.
+        with replaced_folder(target) as new_folder:
+            self._copy(entry, new_folder)
         self.log.info("Collected: %s %s", entry.student, self.coursedir.assignment_id)
         return True
 
-    def _is_wanted(self, entry: Entry, target: Path) -> bool:
-        have = self.coursedir.get_existing_timestamp(str(target))
-        if self.update and (have is None or entry.timestamp > have):
+    def _replaces(self, entry: Entry, target: Path) -> bool:
+        """Return whether an entry replaces the submission that was collected earlier."""
+        collected_at = self.coursedir.get_existing_timestamp(str(target))
+        if self.update and (collected_at is None or entry.timestamp > collected_at):
             return True
-        return bool(self.before_duedate and have != entry.timestamp)
+        # The entry in time may be older than a late one that is there already.
+        return bool(self.before_duedate and collected_at != entry.timestamp)
 
     def _copy(self, entry: Entry, target: Path) -> None:
+        """Copy the regular files of an entry, except those that the course ignores."""
         owner = os.lstat(entry.path).st_uid if self.check_owner else None
         caps = Caps(self.max_files, self.max_file_bytes, self.max_total_bytes)
         ignored = ignore_patterns(exclude=self.coursedir.ignore, include=self.coursedir.include)
-        found, skipped = walk_regular(entry.path, caps, owner)
+        files, skipped = walk_regular(entry.path, caps, owner)
         for error in skipped:
             self._report(entry.path.name, str(error))
-        for file in found:
+        for file in files:
             *folders, name = file.name.split("/")
             if any(ignored(str(entry.path), [part]) for part in (*folders, name)):
                 continue
+            # The student may change the file after the walk, so reading checks it again.
             data = read_regular(entry.path, file.name, max_bytes=self.max_file_bytes, owner=owner)
             (target / file.name).parent.mkdir(parents=True, exist_ok=True)
             write_atomic(target / file.name, data)
 
     def _skip(self, name: str, reason: str) -> None:
+        """Report an entry that is not collected at all, and count it."""
         self.skipped += 1
         self._report(name, reason)
 
@@ -170,6 +190,7 @@ class SafeCollect(ExchangeCollect):  # type: ignore[misc]  # nbgrader has no typ
 
 
 def _user_id(student: str) -> int | None:
+    """Return the user id of a student, or None if the machine has no such user."""
     try:
         return pwd.getpwnam(student).pw_uid
     except KeyError:

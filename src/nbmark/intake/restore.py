@@ -1,8 +1,8 @@
-"""Whose cell is whose: matches submitted cells with the assignment's own record.
+"""Restoration of a submitted notebook from the assignment's own record.
 
-A student's notebook is believed as far as it agrees with the record. A cell is matched by its
-grade id, else by its text, else by its place between cells that are matched already; what is
-locked reads as the instructor wrote it, and stands where it belongs.
+The record is the instructor's source notebook. It decides the type and points of every cell with a
+grade id, and the text and place of the locked ones. From the submission come the answers, and the
+cells that the student added.
 """
 
 from __future__ import annotations
@@ -16,152 +16,204 @@ from nbmark.notebooks import Cell
 
 MISSING = "This cell (id: {}) was missing from the submission and was put back."
 DOUBT = (
-    "The answer cell '{}' of this task was not found in the submission. A person will look at it."
+    "The answer cell '{}' of this task was not found in the submission, so a person will look at "
+    "this task."
 )
+# A student may edit a locked cell whose id is lost, and add cells around it. This share of equal
+# characters tells the edited cell from the others.
 SIMILAR = 0.6
-# Between two matched cells stand a few others; a gap with more of them is searched by id and text.
+# Comparing texts is slow, and every candidate in a gap is compared with every locked cell that is
+# missing there. Ids and texts alone match in a larger gap, so a hostile notebook causes no delay.
 MAX_GAP = 20
-Matches = dict[int, int]  # number of a cell in the record → number in the submission
+MAX_COMPARED_CHARS = 2000
+Matches = dict[int, int]  # index of a cell in the record → its index in the submission
 
 
 def restore(submitted: Sequence[Cell], source: Sequence[Cell]) -> list[Cell]:
-    """The submitted cells, with everything locked as and where the instructor wrote it.
+    """Return the submitted cells, with every locked cell as and where the instructor wrote it.
 
     An answer cell keeps its place unless it stands below its own tests. A locked or graded cell
-    that was deleted comes back; where an answer cell cannot be found, the grade cell that it
-    belongs to carries a `doubt`. Of two cells with one grade id the last is taken for the real
-    one, as nbgrader does.
+    that was deleted comes back. If an answer cell cannot be found, the grade cells that would have
+    judged it carry a `doubt`.
+
+    Parameters
+    ----------
+    submitted
+        The student's cells; empty gives the instructor's cells, without any answer.
+    source
+        The instructor's cells. Those without a grade id play no part.
     """
     record = [cell for cell in source if cell.grade_id]
     matches = _match(submitted, record)
-    keep = _in_order(matches, record)
-    numbers = {place: number for number, place in matches.items() if number in keep}
-    moved = set(matches.values()) - numbers.keys()
+    in_place = _in_place(matches, record)
+    record_index_at = {place: index for index, place in matches.items() if index in in_place}
+    misplaced = set(matches.values()) - record_index_at.keys()
     cells = [
-        _as_in_record(cell, record[numbers[place]]) if place in numbers else _ordinary(cell)
+        _as_in_record(cell, record[record_index_at[place]])
+        if place in record_index_at
+        else _without_metadata(cell)
         for place, cell in enumerate(submitted)
-        if place not in moved
+        if place not in misplaced
     ]
-    for number, cell in enumerate(record):
-        if number in keep:
+    # In the record's order: a cell goes behind its predecessor, which must be back before it.
+    for index, cell in enumerate(record):
+        if index in in_place:
             continue
-        if number in matches:
-            cell = _as_in_record(submitted[matches[number]], cell)
+        if index in matches:
+            cell = _as_in_record(submitted[matches[index]], cell)
         elif cell.is_locked or cell.is_grade:
             cell = _put_back(cell)
         else:
             continue
-        cells.insert(_place_of(cells, record[:number]), cell)
+        cells.insert(_insertion_index(cells, record[:index]), cell)
     return _with_doubts(cells, record, matches)
 
 
 def _match(submitted: Sequence[Cell], record: Sequence[Cell]) -> Matches:
-    """By id, then by text, then by place."""
-    numbers = {cell.grade_id: number for number, cell in enumerate(record)}
-    found = {
-        numbers[cell.grade_id]: place
+    """Match cells by grade id, then by text, then by their place between other matches.
+
+    The order is that of certainty. Jupyter keeps the id when a student edits or moves a cell. The
+    text of a locked cell is the same in every submission, but an answer may say anything. The place
+    alone is a guess, which needs the other matches as its frame.
+    """
+    index_of = {cell.grade_id: index for index, cell in enumerate(record)}
+    # Copying a cell in Jupyter copies its id. A later cell overwrites an earlier one here, because
+    # nbgrader takes the last one too.
+    matches = {
+        index_of[cell.grade_id]: place
         for place, cell in enumerate(submitted)
-        if cell.grade_id in numbers
+        if cell.grade_id in index_of
     }
-    unknown = [
+    unmatched = [
         place
         for place, cell in enumerate(submitted)
-        if cell.grade_id not in numbers and cell.source.strip()
+        if cell.grade_id not in index_of and cell.source.strip()
     ]
-    for number, cell in enumerate(record):
-        if number not in found and cell.is_locked:
-            same = [one for one in unknown if submitted[one].source.strip() == cell.source.strip()]
-            _take(found, unknown, number, same[:1])
-    for of_locked in (True, False):  # what is found first divides the gaps for the others
-        for number, cell in enumerate(record):
-            if number not in found and cell.is_locked == of_locked:
-                gap = [one for one in unknown if _lies_between(one, number, found)]
-                _take(found, unknown, number, _fitting(gap, cell, submitted))
-    return found
+    for index, cell in enumerate(record):
+        if index not in matches and cell.is_locked:
+            text = cell.source.strip()
+            same_text = [place for place in unmatched if submitted[place].source.strip() == text]
+            _take(matches, unmatched, index, same_text[:1])
+    # Locked cells come first: they can be compared with the record, and each one that is found
+    # divides a gap, which leaves fewer candidates for the answers around it.
+    for locked in (True, False):
+        for index, cell in enumerate(record):
+            if index not in matches and cell.is_locked == locked:
+                gap = [place for place in unmatched if _lies_between(place, index, matches)]
+                _take(matches, unmatched, index, _certain_match(gap, cell, submitted))
+    return matches
 
 
-def _take(found: Matches, unknown: list[int], number: int, places: Sequence[int]) -> None:
+def _take(matches: Matches, unmatched: list[int], index: int, places: Sequence[int]) -> None:
+    """Match a cell of the record with the place, if there is one."""
     for place in places:
-        found[number] = place
-        unknown.remove(place)
+        matches[index] = place
+        unmatched.remove(place)
 
 
-def _lies_between(place: int, number: int, found: Mapping[int, int]) -> bool:
-    """Whether a place lies between the matched neighbours of a cell of the record."""
-    before = max((one for one in found if one < number), default=None)
-    after = min((one for one in found if one > number), default=None)
-    return (before is None or found[before] < place) and (after is None or place < found[after])
+def _lies_between(place: int, index: int, matches: Mapping[int, int]) -> bool:
+    """Return whether a place lies between the matched neighbours of a cell of the record."""
+    before = max((other for other in matches if other < index), default=None)
+    after = min((other for other in matches if other > index), default=None)
+    return (before is None or matches[before] < place) and (after is None or place < matches[after])
 
 
-def _fitting(gap: Sequence[int], cell: Cell, submitted: Sequence[Cell]) -> Sequence[int]:
-    """The one cell in a gap that must be meant, none if that is not certain."""
-    alike = [one for one in gap if submitted[one].kind == cell.kind]
-    if cell.is_locked and len(alike) <= MAX_GAP:
-        alike = [one for one in alike if _similar(submitted[one].source, cell.source)]
-    return alike if len(alike) == 1 else ()
+def _certain_match(gap: Sequence[int], cell: Cell, submitted: Sequence[Cell]) -> Sequence[int]:
+    """Return the only place in a gap that fits a cell of the record, or no place if several do.
+
+    A wrong match would judge one answer as another. Without a match a person looks at the task.
+    """
+    candidates = [place for place in gap if submitted[place].kind == cell.kind]
+    if cell.is_locked and len(candidates) <= MAX_GAP:
+        candidates = [
+            place for place in candidates if _similar(submitted[place].source, cell.source)
+        ]
+    return candidates if len(candidates) == 1 else ()
 
 
-def _similar(left: str, right: str) -> bool:
-    matcher = SequenceMatcher(None, left[:2000], right[:2000], autojunk=False)
+def _similar(text: str, other: str) -> bool:
+    # `autojunk` would ignore the commonest characters of a text above 200 characters.
+    matcher = SequenceMatcher(
+        None, text[:MAX_COMPARED_CHARS], other[:MAX_COMPARED_CHARS], autojunk=False
+    )
+    # The quick ratio is an upper bound, so most pairs need no exact one.
     return matcher.quick_ratio() > SIMILAR and matcher.ratio() > SIMILAR
 
 
-def _in_order(matches: Matches, record: Sequence[Cell]) -> set[int]:
-    """The cells that may stay where the student has them: a longest run in the record's order.
+def _in_place(matches: Matches, record: Sequence[Cell]) -> set[int]:
+    """Return the cells of the record that may stay where the student has them.
 
-    An answer outside of it stays as well if it still stands above the tests that follow it.
+    These are a longest sequence in the record's order. An answer outside of it stays as well if it
+    still stands above the tests that follow it.
+    """
+    in_place = _longest_ordered(matches)
+    for index, cell in enumerate(record):
+        if index in matches and index not in in_place and not cell.is_locked:
+            tests = [other for other in in_place if other > index and record[other].is_locked]
+            # Tests below an answer see its names, so the student may arrange answers freely.
+            if tests and matches[index] < matches[min(tests)]:
+                in_place.add(index)
+    return in_place
+
+
+def _longest_ordered(matches: Matches) -> set[int]:
+    """Return a longest subsequence of the record's cells that the submission has in order.
+
+    Moving only the other cells moves as few as possible, so the student recognises the notebook.
+    Patience sorting takes n log n steps: a submission may have 2000 cells in any order.
     """
     by_place = sorted(matches, key=matches.__getitem__)
-    tails: list[int] = []
+    tails: list[int] = []  # tails[k]: the smallest index that ends an ordered sequence of k + 1
     previous: dict[int, int | None] = {}
-    for number in by_place:  # patience sorting
-        pile = bisect_left(tails, number)
-        previous[number] = tails[pile - 1] if pile else None
-        tails[pile : pile + 1] = [number]
-    keep: set[int] = set()
+    for index in by_place:
+        pile = bisect_left(tails, index)
+        previous[index] = tails[pile - 1] if pile else None
+        tails[pile : pile + 1] = [index]
+    longest: set[int] = set()
     last = tails[-1] if tails else None
     while last is not None:
-        keep.add(last)
+        longest.add(last)
         last = previous[last]
-    for number, cell in enumerate(record):
-        if number in matches and number not in keep and not cell.is_locked:
-            tests = [one for one in keep if one > number and record[one].is_locked]
-            if tests and matches[number] < matches[min(tests)]:
-                keep.add(number)
-    return keep
+    return longest
 
 
-def _place_of(cells: Sequence[Cell], before: Sequence[Cell]) -> int:
-    """Behind the nearest earlier cell of the record that is there, else at the front."""
+def _insertion_index(cells: Sequence[Cell], before: Sequence[Cell]) -> int:
+    """Return the index behind the nearest earlier cell of the record that is present, else 0."""
     places = {cell.grade_id: place for place, cell in enumerate(cells) if cell.grade_id}
-    return next((places[one.grade_id] + 1 for one in reversed(before) if one.grade_id in places), 0)
+    return next(
+        (places[cell.grade_id] + 1 for cell in reversed(before) if cell.grade_id in places), 0
+    )
 
 
-def _as_in_record(cell: Cell, known: Cell) -> Cell:
-    text = known.source if known.is_locked else cell.source
-    return replace(cell, kind=known.kind, source=text, nbgrader=known.nbgrader)
+def _as_in_record(cell: Cell, recorded: Cell) -> Cell:
+    """Return a submitted cell with the record's type and metadata, and its text if locked."""
+    text = recorded.source if recorded.is_locked else cell.source
+    return replace(cell, kind=recorded.kind, source=text, nbgrader=recorded.nbgrader)
 
 
-def _ordinary(cell: Cell) -> Cell:
+def _without_metadata(cell: Cell) -> Cell:
+    # Otherwise the first of two cells with one id, or an invented id, would count as graded.
     return replace(cell, nbgrader={})
 
 
 def _put_back(cell: Cell) -> Cell:
+    """Return a deleted cell as it goes back into the notebook."""
     note = MISSING.format(cell.grade_id)
-    if cell.is_solution:  # the instructor's text may hold a solution or a marking scheme
-        return replace(
-            cell, source=f"*{note}*" if cell.kind == "markdown" else f"# {note}", restored=True
-        )
+    if cell.is_solution:
+        # The record may hold the solution or a marking scheme, which the student must not read.
+        text = f"*{note}*" if cell.kind == "markdown" else f"# {note}"
+        return replace(cell, source=text, restored=True)
     return replace(cell, restored=True)
 
 
 def _with_doubts(cells: list[Cell], record: Sequence[Cell], matches: Matches) -> list[Cell]:
-    """Every answer that is not there marks the grade cells that would have judged it."""
+    """Return the cells with a doubt at every grade cell that would have judged a missing answer."""
     doubts: dict[str, str] = {}
-    missing = ""
-    for number, cell in enumerate(record):
+    missing_answer = ""
+    for index, cell in enumerate(record):
+        # A grade cell judges the last answer cell above it.
         if cell.is_solution:
-            missing = "" if number in matches else cell.grade_id
-        if missing and cell.is_grade:
-            doubts[cell.grade_id] = DOUBT.format(missing)
+            missing_answer = "" if index in matches else cell.grade_id
+        if missing_answer and cell.is_grade:
+            doubts[cell.grade_id] = DOUBT.format(missing_answer)
     return [replace(cell, doubt=doubts.get(cell.grade_id, "")) for cell in cells]

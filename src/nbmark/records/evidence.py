@@ -91,7 +91,7 @@ def load(course: Course, assignment: str, student: str) -> Graded:
 
 
 def students(course: Course, assignment: str) -> list[str]:
-    """Return everybody who has evidence, whether or not the grading is complete; sorted."""
+    """Return the ids of students with evidence, complete or not, sorted."""
     return sorted({path.parent.name for path in (course.evidence / assignment).glob("*/*.json")})
 
 

@@ -1,6 +1,6 @@
-"""What is left of a submission's time, computing time and room for outputs.
+"""The budget of a submission: the wall time, CPU time and output that it may still use.
 
-One account for all of its notebooks and all of their processes.
+All notebooks of the submission and all of their processes share it.
 """
 
 from __future__ import annotations
@@ -9,36 +9,38 @@ import time
 
 from nbmark.limits import Limits
 
-TOO_LITTLE_S = 1.0
+# With less than this, the watchdog would stop a new process before it could run a cell.
+MIN_S_FOR_A_PROCESS = 1.0
 
 
 class Budget:
-    """The account of one submission; its clock starts with `begin`.
+    """The budget of one submission; its clock starts with the first call of `begin`.
 
     Attributes
     ----------
     output_bytes
-        How much may still be printed and answered.
+        The number of bytes that cells may still print and answers may still have.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.output_bytes = limits.output_kib << 10
         self._limits = limits
-        self._began: float | None = None
+        self._started_at: float | None = None
         self._cpu_s = limits.cpu_s
 
     def begin(self) -> tuple[float, float] | None:
-        """Wall and CPU time in seconds for a new process, None if too little is left of either."""
-        if self._began is None:
-            self._began = time.monotonic()
-        wall_s = self._began + self._limits.submission_timeout_s - time.monotonic()
-        enough = wall_s > TOO_LITTLE_S and self._cpu_s > TOO_LITTLE_S
+        """Return wall and CPU time in seconds for a new process, or None if either is too short."""
+        if self._started_at is None:
+            # Not earlier, because with `pytest --submission` the checks are collected in between.
+            self._started_at = time.monotonic()
+        wall_s = self._started_at + self._limits.submission_timeout_s - time.monotonic()
+        enough = wall_s > MIN_S_FOR_A_PROCESS and self._cpu_s > MIN_S_FOR_A_PROCESS
         return (wall_s, self._cpu_s) if enough else None
 
     def spend_cpu(self, seconds: float) -> None:
-        """A process has ended that used so much computing time."""
+        """Subtract the CPU time of a process that has ended."""
         self._cpu_s -= seconds
 
     def spend_output(self, size_bytes: int) -> None:
-        """A cell has shown so much, or a question was answered by so much."""
+        """Subtract the size of a cell's output or of an answer."""
         self.output_bytes = max(0, self.output_bytes - size_bytes)

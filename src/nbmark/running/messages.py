@@ -1,4 +1,4 @@
-"""What befell a notebook while it ran, in words for its author."""
+"""Sentences for students about the run of their notebook."""
 
 from __future__ import annotations
 
@@ -10,75 +10,106 @@ from nbmark.notebooks import Cell
 from nbmark.sandbox.session import CellRun
 
 HEADING = re.compile(r"^#{1,4}\s+(?:task\s+)?(\d+)\b", re.I | re.M)
-ENDED = {
-    "memory": "used more than {memory_mib} MiB of memory and was stopped",
-    "cpu": "was stopped because the notebook had used {cpu_s:g} s of computing time in all",
-    "cell cpu": "used more than {cell_cpu_s:g} s of computing time and was stopped: is there a "
-    "loop that never ends?",
-    "files": "made more than {files} files and was stopped",
-    "sockets": "opened more than {sockets} sockets and was stopped",
-    "time": "was stopped because the notebook had run for {submission_timeout_s:g} s in all",
-    "stuck": "was stopped after {cell_timeout_s:g} s: is there a loop that never ends?",
-    "died": "ended the whole Python process",
-    "garbage": "made the Python process answer nonsense; it was ended",
+# The names in braces are fields of `Limits`. `place` is a cell or a check's question about it.
+MESSAGES = {
+    # Why a process ended; the keys are the values of `Session.ended`.
+    "memory": "{place} used more than {memory_mib} MiB of memory and was stopped.",
+    "cpu": (
+        "{place} was stopped because the submission had used {cpu_s:g} s of computing time in "
+        "total."
+    ),
+    "cell cpu": (
+        "{place} used more than {cell_cpu_s:g} s of computing time and was stopped: is there a "
+        "loop that never ends?"
+    ),
+    "files": "{place} created more than {files} files and was stopped.",
+    "sockets": "{place} opened more than {sockets} sockets and was stopped.",
+    "time": (
+        "{place} was stopped because the submission had run for {submission_timeout_s:g} s in "
+        "total."
+    ),
+    "stuck": "{place} was stopped after {cell_timeout_s:g} s: is there a loop that never ends?",
+    "died": "{place} ended the whole Python process.",
+    "garbage": "{place} made the Python process send unreadable data, so it was stopped.",
+    # What happened to the notebook after that.
+    "resumed": (
+        "The notebook was run again without it in a new process, so later tasks still count."
+    ),
+    "not resumed": "Later tasks could not be checked.",
+    "no budget": (
+        "This notebook was not run because the notebooks before it had used up the "
+        "{submission_timeout_s:g} s of running time or the {cpu_s:g} s of computing time that all "
+        "notebooks share."
+    ),
+    # Why a cell ended in an error, although its process goes on.
+    "memory refused": "{place} asked for more than the {memory_mib} MiB of memory allowed.",
+    "disk full": "{place} wrote more than the {disk_mib} MiB that a folder may hold.",
+    "open files": "{place} had more than {open_files} files open at once.",
+    "processes": "{place} started more than {processes} processes and threads.",
 }
-# What an exception says where a limit makes an ordinary call fail.
-REFUSED = {
-    "MemoryError": "asked for more than the {memory_mib} MiB of memory that are allowed",
-    "No space left on device": "wrote more than the {disk_mib} MiB that a folder may hold",
-    "Too many open files": "had more than {open_files} files open",
-    "can't start new thread": "started more than {processes} processes and threads",
-    "Resource temporarily unavailable": "started more than {processes} processes and threads",
+# A limit makes an ordinary call fail. The exception does not name the limit, but its text shows
+# which one it was.
+LIMIT_SIGNS = {
+    "MemoryError": "memory refused",
+    "No space left on device": "disk full",
+    "Too many open files": "open files",
+    "can't start new thread": "processes",
+    "Resource temporarily unavailable": "processes",
 }
-ANEW = (
-    "It was left out, and the cells before it were run again in a fresh process, so that later "
-    "tasks still count."
-)
-NOTHING_LEFT = (
-    "This notebook was not run: the notebooks before it had used up the "
-    "{submission_timeout_s:g} s, or the {cpu_s:g} s of computing time, that all have together."
-)
-LOST = "Tasks after that could not be looked at."
 
 
-def place(cells: Sequence[Cell], index: int) -> str:
-    """``Task 4 (cell 17 of the notebook)`` below a numbered heading, else ``Cell 17 of …``."""
+def place_of(cells: Sequence[Cell], index: int) -> str:
+    """Return ``Task 4 (cell 17 of the notebook)`` below a numbered heading, else ``Cell 17 …``."""
     for cell in reversed(cells[: index + 1]):
-        found = HEADING.findall(cell.source) if cell.kind == "markdown" else []
-        if found:
-            return f"Task {found[-1][:9]} (cell {index + 1} of the notebook)"
+        numbers = HEADING.findall(cell.source) if cell.kind == "markdown" else []
+        if numbers:
+            # A student may write a heading with a number of any length.
+            return f"Task {numbers[-1][:9]} (cell {index + 1} of the notebook)"
     return f"Cell {index + 1} of the notebook"
 
 
-def nothing_left(limits: Limits) -> str:
-    """What is said of a notebook before which others have used up what the submission may use."""
-    return NOTHING_LEFT.format(**vars(limits))
+def no_budget(limits: Limits) -> str:
+    """Return the sentence for a notebook that is not run because others used up the budget."""
+    return _message("no budget", limits)
 
 
-def too_long(where: str, limits: Limits) -> str:
-    """What is said of a cell that was interrupted in time."""
-    return f"{where} {ENDED['stuck'].format(**vars(limits))}"
+def too_long(place: str, limits: Limits) -> str:
+    """Return the sentence for a cell that was interrupted at its time limit."""
+    return _message("stuck", limits, place)
 
 
-def refused(where: str, run: CellRun, limits: Limits) -> str:
-    """What is said of a cell that a limit made fail, empty if its error is another one."""
-    for sign, what in REFUSED.items():
-        if run.status == "error" and sign in f"{run.error_name} {run.error_message}":
-            return f"{where} {what.format(**vars(limits))}."
+def limit_reached(place: str, run: CellRun, limits: Limits) -> str:
+    """Return the sentence for a cell that failed at a limit, empty if it failed otherwise."""
+    error = f"{run.error_name} {run.error_message}"
+    for sign, key in LIMIT_SIGNS.items():
+        if run.status == "error" and sign in error:
+            return _message(key, limits, place)
     return ""
 
 
-def ended(where: str, reason: str | None, limits: Limits, *, went_on: bool) -> str:
-    """What is said of a cell, or of a question to it, that ended the whole process."""
-    what = ENDED.get(reason or "", ENDED["died"]).format(**vars(limits))
-    stop = "" if what.endswith("?") else "."
-    return f"{where} {what}{stop} {ANEW if went_on else LOST}"
+def process_ended(place: str, reason: str | None, limits: Limits, *, resumed: bool) -> str:
+    """Return the sentences for a cell, or a question about it, that ended the whole process.
+
+    Parameters
+    ----------
+    reason
+        The value of `Session.ended`.
+    resumed
+        Whether a new process continues the notebook.
+    """
+    ending = _message(reason if reason in MESSAGES else "died", limits, place)
+    return f"{ending} {_message('resumed' if resumed else 'not resumed', limits)}"
 
 
-def said(run: CellRun) -> str:
-    """What an exception said: an assertion's message is written for students, so it goes first."""
+def error_text(run: CellRun) -> str:
+    """Return the exception of a cell that failed, as a student should read it."""
+    # Students see the visible tests, whose messages are written for them; the type adds nothing.
     if run.error_name == "AssertionError" and run.error_message:
         return run.error_message
-    if run.error_name == "NotImplementedError":  # what nbgrader leaves where a solution stood
+    if run.error_name == "NotImplementedError":  # nbgrader leaves it in place of each solution
         return "put your own code in place of 'raise NotImplementedError()'."
     return f"{run.error_name}: {run.error_message}".rstrip(": ")
+
+
+def _message(key: str, limits: Limits, place: str = "") -> str:
+    return MESSAGES[key].format(place=place, **vars(limits))

@@ -1,7 +1,7 @@
-"""Runs one notebook of a submission in a session, and goes on where a cell ends its process.
+"""The run of one notebook of a submission, which survives the end of its process.
 
-What was earned before a kernel died stays earned, and a fresh one goes on without the cell that
-ended it.
+Points that were earned before a cell ended the process stay earned: a new process goes on without
+that cell.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from nbmark.untrusted.outputs import clean
 
 OpenSession = Callable[[], Session]
 
-# A notebook whose process ends is run again without the culprit: at most so often.
-MAX_FRESH_PROCESSES = 3
+# Each new process runs all earlier cells again, and so uses time that later cells need.
+MAX_NEW_PROCESSES = 3
 
 
 class NotebookRun:
-    """One notebook; its cells run in order and once.
+    """One notebook, whose cells run in order and once.
 
-    Where a cell ends the process, a fresh one runs the cells before it again, and those after it.
+    If a cell ends the process, a new one runs the cells before it again, and then those after it.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class NotebookRun:
         limits: Limits,
         budget: Budget,
         open_session: OpenSession,
-        surroundings: NotebookContext,
+        context: NotebookContext,
         spent_s: dict[str, float],
     ) -> None:
         self.cells = list(cells)
@@ -45,13 +45,13 @@ class NotebookRun:
         self._limits = limits
         self._budget = budget
         self._open_session = open_session
-        self._surroundings = surroundings
+        self._context = context
         self._next = 0
         self._runs: dict[int, CellRun] = {}
-        self._notes: dict[int, str] = {}  # what befell a cell
-        self._left_out: set[int] = set()  # cells that ended their process
-        self._lost = ""  # why nothing runs any more
-        self._fresh_processes = 0
+        self._notes: dict[int, str] = {}  # index of a cell → what happened to it, for the student
+        self._skipped: set[int] = set()  # cells that ended their process
+        self._stopped_because = ""  # once set, no further cell runs
+        self._new_processes = 0
         self._session: Session | None = None
 
     def advance_to(self, grade_id: str) -> None:
@@ -60,34 +60,38 @@ class NotebookRun:
         Raises
         ------
         CheckFailed
-            If it was left out or not run, took too long, or ended in an error.
+            If the cell was skipped or not run, took too long, or ended in an error.
         """
         target = next(i for i, cell in enumerate(self.cells) if cell.grade_id == grade_id)
         self._run_until(target)
         run = self._runs[target]
-        if target in self._left_out or run.status == "not run":
+        if target in self._skipped or run.status == "not run":
             raise CheckFailed(self._notes[target])
         if run.status == "timeout":
             raise CheckFailed(messages.too_long(self._place(target), self._limits))
         if run.status == "error":
-            said = f"The visible test of this task failed: {messages.said(run)}"
-            raise CheckFailed(self._trouble_of_task(target) or said)
+            # If the answer cell above was stopped, the test fails for that reason alone, so the
+            # student reads about that cell.
+            failure = f"The visible test of this task failed: {messages.error_text(run)}"
+            raise CheckFailed(self._note_of_task(target) or failure)
 
     def ask(self, question: str) -> str:
-        """The answer to a question in the state after the last cell that has run, as JSON text.
+        """Return the answer to a question in the state after the last cell, as JSON text.
 
         Raises
         ------
         CheckFailed
-            If nothing runs any more, it came too late, or the process ended over it.
+            If the notebook has stopped, the answer took too long, or it ended the process.
         """
-        if self._lost or self._session is None:
-            raise CheckFailed(self._lost)
-        with self._clocked("questions"):
+        if self._stopped_because or self._session is None:
+            raise CheckFailed(self._stopped_because)
+        with self._timed("questions"):
             answer = self._session.ask(question, self._budget.output_bytes)
         if answer is None:
-            where = f"Working out your answer to {self._place(self._next - 1)}"
-            self._notes[self._next - 1] = self._replace_session(where, self._next)
+            # The last cell itself did nothing wrong, so it runs again: the state that later
+            # questions are about must hold its names.
+            place = f"Working out your answer to {self._place(self._next - 1)}"
+            self._notes[self._next - 1] = self._replace_session(place, self._next)
             raise CheckFailed(self._notes[self._next - 1])
         if not answer:
             limit = self._limits.question_timeout_s
@@ -96,31 +100,31 @@ class NotebookRun:
         return answer
 
     def last_trouble(self) -> str:
-        """What went wrong last, empty if nothing did."""
+        """Return the last thing that went wrong, as a sentence, empty if nothing did."""
         for index in sorted(self._runs, reverse=True):
             run = self._runs[index]
             if index in self._notes:
                 return self._notes[index]
             if run.status == "error":
-                return f"{self._place(index)} ended in an error: {messages.said(run)}"
+                return f"{self._place(index)} ended in an error: {messages.error_text(run)}"
         return ""
 
-    def _trouble_of_task(self, target: int) -> str:
-        """What befell a cell between the last grade cell and this one."""
+    def _note_of_task(self, target: int) -> str:
+        """Return the note of a cell between the last grade cell and this one, if there is one."""
         for index in range(target - 1, -1, -1):
             if index in self._notes or self.cells[index].is_grade:
                 return self._notes.get(index, "")
         return ""
 
     def end(self) -> None:
-        """Run what is left; no question can be asked afterwards."""
+        """Run the remaining cells and close the session; no question can be asked afterwards."""
         self._run_until(len(self.cells) - 1)
         self.close()
 
     def finish(self) -> list[GradedCell]:
-        """Run what is left; every cell with what it showed."""
+        """Run the remaining cells and return all cells with their outputs."""
         self.end()
-        return [self._written(index, cell) for index, cell in enumerate(self.cells)]
+        return [self._graded(index, cell) for index, cell in enumerate(self.cells)]
 
     def close(self) -> None:
         """End the session if there is one; may be called twice."""
@@ -130,83 +134,100 @@ class NotebookRun:
             self._session = None
 
     def _run_until(self, target: int) -> None:
+        # The session is opened late, because a submission may only have one at a time.
         if self.cells and self._next == 0 and not self._begin_session():
-            self._lost = messages.nothing_left(self._limits)
+            self._stopped_because = messages.no_budget(self._limits)
         while self._next <= target:
-            cell, index = self.cells[self._next], self._next
-            if cell.kind == "code":
-                self._runs[index] = run = self._run_cell(index, self._budget.output_bytes)
-                self._budget.spend_output(run.size_bytes)
-                if run.status == "not run":
-                    self._notes[index] = self._lost
-                elif self._has_ended():
-                    self._leave_out(index)
-                elif run.status == "timeout":
-                    self._notes[index] = messages.too_long(self._place(index), self._limits)
-                elif hit := messages.refused(self._place(index), run, self._limits):
-                    self._notes[index] = hit
+            if self.cells[self._next].kind == "code":
+                self._run_next(self._next)
             self._next += 1
 
+    def _run_next(self, index: int) -> None:
+        """Run a cell for the first time, and note what happened to it."""
+        self._runs[index] = run = self._run_cell(index, self._budget.output_bytes)
+        self._budget.spend_output(run.size_bytes)
+        if run.status == "not run":
+            self._notes[index] = self._stopped_because
+        elif self._has_ended():
+            self._skip(index)
+        elif run.status == "timeout":
+            self._notes[index] = messages.too_long(self._place(index), self._limits)
+        elif note := messages.limit_reached(self._place(index), run, self._limits):
+            self._notes[index] = note
+
     def _run_cell(self, index: int, max_bytes: int) -> CellRun:
-        if self._lost or self._session is None:
+        if self._stopped_because or self._session is None:
             return CellRun("not run")
         code, timeout_s = self.cells[index].source, self._limits.cell_timeout_s
-        with self._clocked("cells"):
+        with self._timed("cells"):
             return self._session.run_cell(code, timeout_s, max_bytes)
 
     def _begin_session(self) -> bool:
-        """Open a session if what is left of the budget suffices; whether it does."""
+        """Open a session if the budget allows one; return whether it is ready."""
         allowed = self._budget.begin()
         if allowed is None:
             return False
-        with self._clocked("start"):
+        with self._timed("start"):
             self._session = self._open_session()
             self._session.allow(*allowed)
-            self._session.furnish(
-                self._surroundings.files, {"JUPYTERHUB_USER": self._surroundings.student}
-            )
+            self._session.furnish(self._context.files, {"JUPYTERHUB_USER": self._context.student})
         return self._session.ended is None
 
     def _has_ended(self) -> bool:
         return self._session is not None and self._session.ended is not None
 
-    def _leave_out(self, culprit: int) -> None:
-        self._left_out.add(culprit)
+    def _skip(self, culprit: int) -> None:
+        """Skip a cell that ended the process, now and in later processes."""
+        self._skipped.add(culprit)
         self._notes[culprit] = self._replace_session(self._place(culprit), culprit)
 
-    def _replace_session(self, where: str, before: int) -> str:
-        """Bring a fresh process into the state before a cell, if there may be one; what to say."""
+    def _replace_session(self, place: str, before: int) -> str:
+        """Bring a new process into the state before a cell, if there may be one.
+
+        Returns
+        -------
+        note
+            The sentences about the end of the old process.
+        """
         reason = self._session.ended if self._session else None
         self.close()
-        self._fresh_processes += 1
-        if self._fresh_processes > MAX_FRESH_PROCESSES or not self._begin_session():
-            self._lost = messages.ended(where, reason, self._limits, went_on=False)
-            return self._lost
-        for index in sorted(self._runs.keys() - self._left_out):
-            if index < before and not self._lost:
-                self._run_cell(index, 0)  # it has shown already what it shows
-                if self._has_ended():  # this time
-                    self._leave_out(index)
-        return messages.ended(where, reason, self._limits, went_on=not self._lost)
+        self._new_processes += 1
+        if self._new_processes > MAX_NEW_PROCESSES or not self._begin_session():
+            self._stopped_because = messages.process_ended(
+                place, reason, self._limits, resumed=False
+            )
+            return self._stopped_because
+        for index in sorted(self._runs.keys() - self._skipped):
+            if index < before and not self._stopped_because:
+                self._run_cell(index, 0)  # its outputs are on the student's page already
+                if self._has_ended():
+                    # Code may end its process in the second run only. `_skip` brings another
+                    # process to the state before this cell, and the loop goes on from there.
+                    self._skip(index)
+        return messages.process_ended(
+            place, reason, self._limits, resumed=not self._stopped_because
+        )
 
     @contextlib.contextmanager
-    def _clocked(self, what: str) -> Iterator[None]:
-        began = time.monotonic()
+    def _timed(self, phase: str) -> Iterator[None]:
+        started_at = time.monotonic()
         try:
             yield
         finally:
-            self._spent_s[what] += time.monotonic() - began
+            self._spent_s[phase] += time.monotonic() - started_at
 
     def _place(self, index: int) -> str:
-        return messages.place(self.cells, index)
+        return messages.place_of(self.cells, index)
 
-    def _written(self, index: int, cell: Cell) -> GradedCell:
-        run = self._runs.get(index)
+    def _graded(self, index: int, cell: Cell) -> GradedCell:
+        run = self._runs.get(index)  # None for text
         return GradedCell(
             kind=cell.kind,
             source=cell.source,
             nbgrader=dict(cell.nbgrader),
-            attachments={name: dict(one) for name, one in cell.attachments.items()},
+            attachments={
+                name: dict(data_by_type) for name, data_by_type in cell.attachments.items()
+            },
             restored=cell.restored,
             status=run.status if run else "",
             outputs=clean(run.outputs, truncated=run.truncated) if run else [],

@@ -1,4 +1,4 @@
-"""A submission that ran earlier, as evidence: it answers what was asked then, and runs nothing."""
+"""Replay of a submission that ran earlier: evidence answers the checks, and no code runs."""
 
 from __future__ import annotations
 
@@ -8,75 +8,83 @@ from collections import Counter, defaultdict
 from nbmark.errors import CheckFailed, NeverAsked
 from nbmark.models import CellState, Evidence
 
-# Whoever reads a variable again in the same state sees the same.
-READS = ("name", "const", "item")
+# Reading a variable twice in one state gives the same value, so one recorded answer serves any
+# number of reads. A call may answer differently each time: it may draw random numbers or count.
+READ_ONLY = ("name", "const", "item")
 
 
 class Replay:
-    """Stands in for a `runner.Run`; an answer is found by its question, grade cell and ordinal."""
+    """The evidence of a submission, with the interface of a `submission_run.Run`.
+
+    Each answer is found by its question, its grade cell, and how often the question came before.
+    """
 
     def __init__(self, evidence: Evidence) -> None:
-        self._reached = evidence.reached
+        self._states = evidence.reached
         self._order = evidence.cells
         self._answers: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
-        for one in evidence.evidence:
-            self._answers[one.cell, one.question].append((one.answer, one.failed))
-        self._asked = Counter[tuple[str, str]]()
+        for record in evidence.evidence:
+            self._answers[record.cell, record.question].append((record.answer, record.failed))
+        self._times_asked = Counter[tuple[str, str]]()
 
     def position(self, grade_id: str) -> tuple[int, int]:
-        """Where a grade cell stands; unknown ones last."""
-        known = grade_id in self._order
-        return (0, self._order.index(grade_id)) if known else (1, 0)
+        """Return a key that sorts grade cells by their place in the submission, unknown ones last.
+
+        A cell is unknown if the instructor added it after the submission ran.
+        """
+        if grade_id in self._order:
+            return 0, self._order.index(grade_id)
+        return 1, 0
 
     def advance_to(self, grade_id: str) -> None:
-        """Raise what was raised when the cell was reached.
+        """Raise the error that the run raised when it reached the cell, if there was one.
 
         Raises
         ------
         CheckFailed
-            As then.
+            If no check could pass at this cell.
         NeverAsked
-            If no check looked at this cell.
+            If no check used this cell when the notebook ran.
         """
-        failed = self._at(grade_id).failed
+        failed = self._state_at(grade_id).failed
         if failed:
             raise CheckFailed(failed)
 
     def ask(self, question: str, *, cell: str, check: str) -> str:
-        """The answer that the question got.
+        """Return the recorded answer to a canonical question, as JSON text.
 
         Raises
         ------
         CheckFailed
-            If there was none then.
+            If the question had no answer when the notebook ran.
         NeverAsked
-            If it was not asked so often at this cell.
+            If it was asked fewer times at this cell.
         """
-        found = self._answers.get((cell, question), [])
-        ordinal = self._asked[cell, question]
-        self._asked[cell, question] += 1
-        if ordinal >= len(found) and found and _only_reads(json.loads(question)):
-            ordinal = len(found) - 1
-        if ordinal >= len(found):
+        answers = self._answers.get((cell, question), [])
+        ordinal = self._times_asked[cell, question]
+        self._times_asked[cell, question] += 1
+        if ordinal >= len(answers) and answers and _only_reads(json.loads(question)):
+            ordinal = len(answers) - 1
+        if ordinal >= len(answers):
             raise NeverAsked(f"'{check}' asks something new at '{cell}'")
-        answer, failed = found[ordinal]
+        answer, failed = answers[ordinal]
         if failed:
             raise CheckFailed(failed)
         return answer
 
     def trouble_before(self, grade_id: str) -> str:
-        """What went wrong last before the cell."""
-        return self._at(grade_id).trouble
+        """Return the last thing that went wrong before the cell, empty if nothing did."""
+        return self._state_at(grade_id).trouble
 
-    def _at(self, grade_id: str) -> CellState:
+    def _state_at(self, grade_id: str) -> CellState:
         try:
-            return self._reached[grade_id]
+            return self._states[grade_id]
         except KeyError:
-            raise NeverAsked(f"no check looked at '{grade_id}'") from None
+            raise NeverAsked(f"no check asked anything at '{grade_id}'") from None
 
 
 def _only_reads(tree: object) -> bool:
-    """Whether a question calls nothing of the student's: names, constants and their items."""
-    if not isinstance(tree, list) or not tree or tree[0] not in READS:
+    """Return whether a question consists of names, constants and their items only."""
+    if not isinstance(tree, list) or not tree or tree[0] not in READ_ONLY:
         return False
-    return tree[0] != "item" or all(_only_reads(one) for one in tree[1:])
+    return tree[0] != "item" or all(_only_reads(part) for part in tree[1:])

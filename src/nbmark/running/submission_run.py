@@ -1,7 +1,7 @@
-"""Runs one submission's notebooks, a cell at a time, only as far as somebody asks.
+"""The run of one submission, driven by the checks.
 
-Checks pull: `Run.advance_to` runs a notebook up to a grade cell, then `Run.ask` puts questions to
-the state as it is right after that cell.
+`Run.advance_to` runs a notebook up to a grade cell. `Run.ask` then puts questions to the state
+right after that cell.
 """
 
 from __future__ import annotations
@@ -17,17 +17,26 @@ from nbmark.running.notebook_run import NotebookRun, OpenSession
 
 
 class Run:
-    """All notebooks of one submission.
+    """The notebooks of one submission, which share a budget.
 
     Parameters
     ----------
     notebooks
         Notebook name → restored cells.
     open_session
-        Makes a session; called when a notebook's first cell is due, and for a fresh process.
-        There is never more than one: a notebook is run to its end before the next one begins.
-    surroundings
-        What each notebook finds around it.
+        Called for each notebook's first cell, and whenever a notebook needs a new process. There
+        is never more than one session: each notebook runs to its end before the next one begins.
+    context
+        The student's id and the assignment's files, for each notebook.
+
+    Attributes
+    ----------
+    evidence
+        The questions so far and their answers, in order.
+    reached
+        Grade id → state of each cell that a check has used.
+    spent_s
+        Seconds spent on ``start`` (the sandbox), ``cells`` and ``questions``.
     """
 
     def __init__(
@@ -35,61 +44,65 @@ class Run:
         notebooks: Mapping[str, Sequence[Cell]],
         limits: Limits,
         open_session: OpenSession,
-        surroundings: NotebookContext,
+        context: NotebookContext,
     ) -> None:
         self.evidence: list[AnsweredQuestion] = []
         self.reached: dict[str, CellState] = {}
         self.spent_s = {"start": 0.0, "cells": 0.0, "questions": 0.0}
         budget = Budget(limits)
         self._runs = {
-            name: NotebookRun(cells, limits, budget, open_session, surroundings, self.spent_s)
+            name: NotebookRun(cells, limits, budget, open_session, context, self.spent_s)
             for name, cells in notebooks.items()
         }
-        self._of_cell = {
+        self._run_of_cell = {
             cell.grade_id: run for run in self._runs.values() for cell in run.cells if cell.is_grade
         }
 
     def position(self, grade_id: str) -> tuple[int, int]:
-        """Where a grade cell stands: number of its notebook and number in it; unknown ones last."""
-        for number, run in enumerate(self._runs.values()):
-            for index, cell in enumerate(run.cells):
+        """Return the numbers of a grade cell's notebook and of the cell in it.
+
+        They sort checks by their grade cells; an unknown cell comes last.
+        """
+        for notebook_number, run in enumerate(self._runs.values()):
+            for cell_number, cell in enumerate(run.cells):
                 if cell.grade_id == grade_id:
-                    return number, index
+                    return notebook_number, cell_number
         return len(self._runs), 0
 
     def advance_to(self, grade_id: str) -> None:
-        """Run everything up to and including a grade cell.
+        """Run all cells up to and including a grade cell, earlier notebooks first.
 
         Raises
         ------
         CheckFailed
-            If the cell could not be reached, or its visible tests failed: no check can pass there.
+            If the cell could not be reached, or its visible test failed, so no check can pass.
         """
-        own = self._of_cell[grade_id]
+        target_run = self._run_of_cell[grade_id]
         for run in self._runs.values():
-            if run is own:
+            if run is target_run:
                 break
             run.end()
         failed = ""
         try:
-            own.advance_to(grade_id)
+            target_run.advance_to(grade_id)
         except CheckFailed as error:
             failed = error.says
             raise
         finally:
-            self.reached[grade_id] = CellState(failed, own.last_trouble())
+            # A failure is evidence too: replay raises the same sentence.
+            self.reached[grade_id] = CellState(failed, target_run.last_trouble())
 
     def ask(self, question: str, *, cell: str, check: str) -> str:
-        """The answer to a canonical question in the state after `cell`, as JSON text.
+        """Return the answer to a canonical question in the state after `cell`, as JSON text.
 
         Raises
         ------
         CheckFailed
-            If the answer came too late, or the kernel died over it.
+            If the answer took too long, or the process ended while it worked one out.
         """
         answer = failed = ""
         try:
-            answer = self._of_cell[cell].ask(question)
+            answer = self._run_of_cell[cell].ask(question)
         except CheckFailed as error:
             failed = error.says
             raise
@@ -98,16 +111,20 @@ class Run:
         return answer
 
     def trouble_before(self, grade_id: str) -> str:
-        """What went wrong last in the cells before a grade cell that `advance_to` has reached."""
+        """Return the last thing that went wrong before a grade cell, empty if nothing did.
+
+        `advance_to` must have reached the cell.
+        """
         return self.reached[grade_id].trouble
 
     def finish(self) -> dict[str, list[GradedCell]]:
-        """Run what is left, close the sessions, and give every notebook's cells with outputs."""
+        """Run all remaining cells and return every notebook's cells with their outputs."""
         try:
             return {name: run.finish() for name, run in self._runs.items()}
         finally:
             self.close()
 
     def close(self) -> None:
+        """End the session if there is one; may be called twice."""
         for run in self._runs.values():
             run.close()

@@ -1,4 +1,4 @@
-"""The wall: bubblewrap's namespaces, a seccomp filter, and a step down from root first."""
+"""The sandbox of bubblewrap: namespaces, a seccomp filter, and a step down from root first."""
 
 from __future__ import annotations
 
@@ -16,30 +16,22 @@ from nbmark.sandbox.drivers import Command
 from nbmark.sandbox.seccomp import program as seccomp_program
 
 INSIDE = Path(__file__).parent / "inside"
-# Where the Python environment and our own programs stand inside the wall.
+# The places in the sandbox of the Python environment and of nbmark's own programs.
 ENVIRONMENT, PROGRAMS = "/opt/python", "/opt/nbmark"
 WRITABLE = ("/work", "/tmp", "/dev/shm")  # each a tmpfs of the sandbox's own
-SYSTEM = [
-    "/usr",
-    "/bin",
-    "/sbin",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/etc/alternatives",
-    "/etc/fonts",
-    "/etc/ld.so.cache",
-    "/etc/localtime",
-    "/etc/ssl/certs",
-    "/etc/mime.types",
-]
-# What lies below these and is nobody's business: nbgrader's exchange, where that is by default.
+SYSTEM = """
+    /usr /bin /sbin /lib /lib32 /lib64
+    /etc/alternatives /etc/fonts /etc/ld.so.cache /etc/localtime /etc/ssl/certs /etc/mime.types
+""".split()
+# nbgrader's exchange lies here by default, below a folder that the sandbox shows. Students must
+# not read each other's submissions in it.
 HIDDEN = ["/usr/local/share/nbgrader"]
-# An id that belongs to nobody: root's grading steps down to it before anything is built.
+# A user id that no account has. Root steps down to an id from here on before it builds anything.
 STEP_DOWN_ID = 1_900_000_000
+STEP_DOWN_IDS = 100_000_000
 REMEDY = "run 'nbmark doctor' to see what this machine lacks"
-# Root's private mount namespace shows folders that only root can reach under /mnt, read by path
-# by the ordinary user that root then becomes.
+# Folders that only root can reach must stay readable by path after root has become an ordinary
+# user. So root first shows them under /mnt, in a mount namespace that nothing else sees.
 STEP_DOWN_SCRIPT = """
 set -e
 mount -t tmpfs -o mode=755,size=64k nbmark /mnt
@@ -48,10 +40,42 @@ while [ "$1" != -- ]; do mkdir /mnt/$n; mount --bind "$1" /mnt/$n; n=$((n + 1));
 shift
 exec setpriv --reuid "$NBMARK_ID" --regid "$NBMARK_ID" --clear-groups --no-new-privs "$@"
 """
+STEP_DOWN = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-c", STEP_DOWN_SCRIPT]
+# --unshare-user stands beside --unshare-all because --disable-userns demands it.
+# --die-with-parent ends the sandbox when the check process is killed and cannot do so itself.
+# --as-pid-1 makes the driver process 1, which nothing inside can kill, in bubblewrap's place.
+# --new-session keeps students' code from typing into the operator's terminal.
+ISOLATION = """
+    --unshare-all --unshare-user --die-with-parent --as-pid-1 --new-session --cap-drop ALL
+    --uid 1000 --gid 1000 --hostname sandbox --clearenv --proc /proc --dev /dev
+""".split()
+VARIABLES = {
+    "PATH": f"{ENVIRONMENT}/bin:/usr/bin:/bin",
+    "HOME": "/work",
+    "LANG": "C.UTF-8",
+    "TMPDIR": "/tmp",
+    "MPLCONFIGDIR": "/tmp/matplotlib",
+    "IPYTHONDIR": "/tmp/ipython",
+    # ipykernel's application would set this, but only its kernel class is used here.
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "JUPYTER_RUNTIME_DIR": "/tmp",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    # A notebook that imports debugpy would show its warning about frozen modules.
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    # Each worker has one processor. A library that starts its threads on import could not be
+    # shared by a fork server either, because no thread survives a fork.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    # TensorFlow would write its start-up notes among the outputs of the first cell.
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    # oneDNN sums in an order that depends on the processor, and costs each child 60 ms.
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+}
 
 
 def driver_command(limits: Limits) -> Command:
-    """How to start a driver behind the wall, as root or as an ordinary user.
+    """Return the command for a driver in a sandbox, as root or as an ordinary user.
 
     Raises
     ------
@@ -59,124 +83,86 @@ def driver_command(limits: Limits) -> Command:
         If bubblewrap is not installed.
     """
     filter_fd = _readable(seccomp_program())
-    closed = ["--disable-userns", "--seccomp", str(filter_fd)]
-    return _command(limits, "driver", closed, (filter_fd,))
+    restrictions = ["--disable-userns", "--seccomp", str(filter_fd)]
+    return _command(limits, "driver", restrictions, (filter_fd,))
 
 
 def server_command(limits: Limits) -> Command:
-    """The same for a fork server; its children close themselves in (`inside/isolation.py`)."""
-    # It may make user namespaces, since they do, and runs no student's code.
+    """Return the command for a fork server, whose children isolate themselves.
+
+    Raises
+    ------
+    SandboxUnavailable
+        If bubblewrap is not installed.
+    """
+    # Its children create user namespaces (`inside/isolation.py`), so nothing may forbid them here.
+    # No student's code runs in the server itself.
     return _command(limits, "server", [], ())
 
 
 def visible_above(folder: Path) -> Path | None:
-    """The path that is shown inside the wall and holds `folder`, None if there is none."""
+    """Return the path that the sandbox shows and that holds `folder`, or None."""
     place = folder.resolve()
-    for shown in (*map(Path, SYSTEM), *_ours()):
-        if place.is_relative_to(shown.resolve()):
-            return shown
+    for visible in (*map(Path, SYSTEM), *_private_folders()):
+        if place.is_relative_to(visible.resolve()):
+            return visible
     return None
 
 
-def _command(limits: Limits, role: str, closed: list[str], fds: tuple[int, ...]) -> Command:
+def _command(limits: Limits, role: str, restrictions: list[str], fds: tuple[int, ...]) -> Command:
     bwrap = shutil.which("bwrap")
     if bwrap is None:
         raise SandboxUnavailable("bubblewrap is not installed: run 'apt-get install bubblewrap'")
-    private = _ours()
-    fonts_fd = _readable(_font_list()[1])
-    inner = [*_wall(bwrap, limits, fonts_fd), *closed]
+    folders = _private_folders()
+    fonts_name, fonts = _font_list()
+    fonts_fd = _readable(fonts)
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    step_down: list[str] = []
+    places = {str(outside): inside for outside, inside in folders.items()}
     if os.geteuid() == 0:
-        outer = [
-            "unshare",
-            "--mount",
-            "--propagation",
-            "private",
-            "--",
-            "sh",
-            "-c",
-            STEP_DOWN_SCRIPT,
-            "sh",
-            *map(str, private),
-            "--",
-        ]
-        inner += _bind({f"/mnt/{n}": inside for n, inside in enumerate(private.values())})
-        environment["NBMARK_ID"] = str(STEP_DOWN_ID + os.getpid() % 100_000_000)
-    else:
-        outer = []
-        inner += _bind({str(outside): inside for outside, inside in private.items()})
-    inner += [
-        "--remount-ro",
-        "/",
-        "--",
-        f"{ENVIRONMENT}/bin/python",
-        "-I",
-        f"{PROGRAMS}/start.py",
-        role,
-    ]
-    return Command([*outer, *inner], environment, REMEDY, (*fds, fonts_fd), WRITABLE)
-
-
-def _ours() -> dict[Path, str]:
-    """Folders beside the system's that are shown inside, and where they stand there."""
-    found = {Path(sys.prefix): ENVIRONMENT, INSIDE: PROGRAMS}
-    if not Path(sys.base_prefix).is_relative_to("/usr"):
-        found[Path(sys.base_prefix)] = sys.base_prefix
-    return found
-
-
-def _wall(bwrap: str, limits: Limits, fonts_fd: int) -> list[str]:
-    size = str(limits.disk_mib << 20)
-    inside = {
-        "PATH": f"{ENVIRONMENT}/bin:/usr/bin:/bin",
-        "HOME": "/work",
-        "LANG": "C.UTF-8",
-        "TMPDIR": "/tmp",
-        "MPLCONFIGDIR": "/tmp/matplotlib",
-        "IPYTHONDIR": "/tmp/ipython",
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        "JUPYTER_RUNTIME_DIR": "/tmp",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        # Its kernels sum in an order that depends on the processor, and cost each child 60 ms.
-        "TF_ENABLE_ONEDNN_OPTS": "0",
-    }
+        step_down = [*STEP_DOWN, "sh", *map(str, folders), "--"]
+        places = {f"/mnt/{n}": inside for n, inside in enumerate(folders.values())}
+        # Each nbmark process takes another id, so limits that the kernel counts for a user do not
+        # add up over all of them.
+        environment["NBMARK_ID"] = str(STEP_DOWN_ID + os.getpid() % STEP_DOWN_IDS)
     arguments = [
-        bwrap,
-        "--unshare-all",
-        "--unshare-user",
-        "--die-with-parent",
-        "--as-pid-1",
-        "--new-session",
-        "--cap-drop",
-        "ALL",
-        "--uid",
-        "1000",
-        "--gid",
-        "1000",
-        "--hostname",
-        "sandbox",
-        "--clearenv",
-        "--proc",
-        "/proc",
-        "--dev",
-        "/dev",
-        *(part for folder in WRITABLE for part in ("--size", size, "--tmpfs", folder)),
-        "--remount-ro",
-        "/dev",
-        "--chdir",
-        "/work",
-        "--file",
-        str(fonts_fd),
-        f"/tmp/matplotlib/{_font_list()[0]}",
+        *step_down,
+        *(bwrap, *ISOLATION, *_tmpfs_arguments(limits)),
+        *("--chdir", "/work", "--file", str(fonts_fd), f"/tmp/matplotlib/{fonts_name}"),
+        *_variable_arguments(),
+        *_system_arguments(),
+        *restrictions,
+        *_bind_arguments(places),
+        *("--remount-ro", "/", "--"),  # last: no place to mount can be made afterwards
+        *(f"{ENVIRONMENT}/bin/python", "-I", f"{PROGRAMS}/start.py", role),
     ]
-    for name, value in inside.items():
-        arguments += ["--setenv", name, value]
+    return Command(arguments, environment, REMEDY, (*fds, fonts_fd), WRITABLE)
+
+
+def _private_folders() -> dict[Path, str]:
+    """Return the folders shown beside the system's, with their places in the sandbox."""
+    places = {Path(sys.prefix): ENVIRONMENT, INSIDE: PROGRAMS}
+    # A virtual environment links to the interpreter that it was made from, by its path out here.
+    if not Path(sys.base_prefix).is_relative_to("/usr"):
+        places[Path(sys.base_prefix)] = sys.base_prefix
+    return places
+
+
+def _tmpfs_arguments(limits: Limits) -> list[str]:
+    size = str(limits.disk_mib << 20)
+    tmpfs = [part for folder in WRITABLE for part in ("--size", size, "--tmpfs", folder)]
+    return [*tmpfs, "--remount-ro", "/dev"]  # after /dev/shm has been mounted on it
+
+
+def _variable_arguments() -> list[str]:
+    return [part for name, value in VARIABLES.items() for part in ("--setenv", name, value)]
+
+
+def _system_arguments() -> list[str]:
+    arguments: list[str] = []
     for path in SYSTEM:
+        # On most systems /bin is a link to /usr/bin. The sandbox gets the same link instead of a
+        # second mount.
         if os.path.islink(path):
             arguments += ["--symlink", os.readlink(path), path]
         elif os.path.exists(path):
@@ -186,13 +172,17 @@ def _wall(bwrap: str, limits: Limits, fonts_fd: int) -> list[str]:
     return arguments
 
 
-def _bind(places: dict[str, str]) -> list[str]:
+def _bind_arguments(places: dict[str, str]) -> list[str]:
     return [part for outside, inside in places.items() for part in ("--ro-bind", outside, inside)]
 
 
 @functools.cache
 def _font_list() -> tuple[str, bytes]:
-    """Name and content of Matplotlib's list of fonts, which takes a second to make anew."""
+    """Return the name and content of Matplotlib's list of fonts.
+
+    Matplotlib takes a second to make it, and each sandbox starts without files. So it is made
+    once for each Python environment and copied in.
+    """
     key = hashlib.sha256(sys.prefix.encode()).hexdigest()[:16]
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = home / "nbmark" / f"matplotlib-{key}"
@@ -204,12 +194,12 @@ def _font_list() -> tuple[str, bytes]:
             env={**os.environ, "MPLCONFIGDIR": str(folder)},
             capture_output=True,
         )
-    found = sorted(folder.glob("fontlist-*.json"))[0]
-    return found.name, found.read_bytes()
+    font_list = sorted(folder.glob("fontlist-*.json"))[0]
+    return font_list.name, font_list.read_bytes()
 
 
 def _readable(data: bytes) -> int:
-    """An inheritable descriptor from which `data` can be read once."""
+    """Return a descriptor from which a child process can read `data` once."""
     fd = os.memfd_create("nbmark")
     os.write(fd, data)
     os.lseek(fd, 0, os.SEEK_SET)

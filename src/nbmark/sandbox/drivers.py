@@ -1,6 +1,7 @@
-"""Two ways to a driver behind the wall: started for one submission, or forked by a server.
+"""Drivers of sandboxes, as their session sees them; one is started for each submission.
 
-Both are modelled on `subprocess.Popen`: a driver runs until it is killed.
+`forkserver.ForkedDriver` is the other kind, forked by a server. Both are modelled on
+`subprocess.Popen`: a driver runs until it is killed.
 """
 
 from __future__ import annotations
@@ -19,22 +20,23 @@ from nbmark.sandbox.wire import Wire
 from nbmark.untrusted.text import one_line
 
 Input = int | IO[bytes]
+MAX_ERROR_BYTES = 4096
 
 
 @dataclass(frozen=True)
 class Command:
-    """How to start a program behind a wall.
+    """A command that starts a program in a sandbox.
 
     Parameters
     ----------
     remedy
-        What to say if it fails.
+        The next step for the operator if the command fails.
     pass_fds
-        Descriptors that it inherits.
+        Descriptors that the program inherits.
     own_folders
-        The folders inside that are file systems of its own.
+        The folders in the sandbox that are file systems of its own.
     work_folder
-        A folder out here that it works in, which goes with it; empty for none.
+        A folder outside that the program works in and that is deleted with it; empty for none.
     """
 
     arguments: list[str]
@@ -51,9 +53,9 @@ class Driver(Protocol):
     Attributes
     ----------
     wire
-        To the driver, for the session alone.
+        The connection to the driver, for the session alone.
     tree
-        Its processes.
+        The driver's processes.
     own_folders, remedy
         As in `Command`.
     """
@@ -64,20 +66,20 @@ class Driver(Protocol):
     remedy: str
 
     def kill(self) -> None:
-        """End it at once; may be called twice, from any thread."""
+        """Kill the driver and all its processes; may be called twice, from any thread."""
 
     def close(self) -> None:
-        """End it and give back what it holds here; may be called twice."""
+        """Kill the driver and release its resources on this side; may be called twice."""
 
     def has_lost_its_server(self) -> bool:
-        """Whether it has ended because the server ended that it was forked from."""
+        """Return whether the driver has ended because its fork server has ended."""
 
-    def last_words(self) -> str:
-        """What it said before it failed to start, one line."""
+    def last_error_line(self) -> str:
+        """Return the last line that the driver wrote to standard error, empty for none."""
 
 
 class Program:
-    """A process behind a wall, whose complaints are kept.
+    """A process in a sandbox, with a record of its standard error.
 
     Raises
     ------
@@ -86,7 +88,8 @@ class Program:
     """
 
     def __init__(self, command: Command, stdin: Input, stdout: Input) -> None:
-        self._complaints: IO[bytes] = tempfile.TemporaryFile()
+        # A file, because a full pipe would stop the process: it is read only after a failure.
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()
         try:
             self.process = subprocess.Popen(  # noqa: S603  # arguments are ours, no shell
                 command.arguments,
@@ -94,7 +97,8 @@ class Program:
                 pass_fds=command.pass_fds,
                 stdin=stdin,
                 stdout=stdout,
-                stderr=self._complaints,
+                stderr=self._stderr,
+                # Ctrl-C in the operator's terminal must not reach the program: nbmark ends it.
                 start_new_session=True,
             )
         except OSError as error:
@@ -113,16 +117,17 @@ class Program:
     def close(self) -> None:
         self.kill()
         self.process.wait()
-        self._complaints.close()
+        self._stderr.close()
 
-    def last_words(self) -> str:
-        self._complaints.seek(0)
-        lines = self._complaints.read(4096).decode("utf-8", "replace").strip().splitlines()
+    def last_error_line(self) -> str:
+        self._stderr.seek(0)
+        text = self._stderr.read(MAX_ERROR_BYTES).decode("utf-8", "replace")
+        lines = text.strip().splitlines()
         return one_line(lines[-1], 300) if lines else ""
 
 
 class StartedDriver:
-    """A driver that was started for this submission."""
+    """A driver that was started for one submission."""
 
     def __init__(self, command: Command) -> None:
         self._program = Program(command, subprocess.PIPE, subprocess.PIPE)
@@ -138,10 +143,12 @@ class StartedDriver:
         self._program.close()
         self.wire.close()
         if self._work_folder:
+            # Without a sandbox, a student's process may still write here. Leftovers in the
+            # temporary folder are no reason to lose a grade.
             shutil.rmtree(self._work_folder, ignore_errors=True)
 
     def has_lost_its_server(self) -> bool:
         return False
 
-    def last_words(self) -> str:
-        return self._program.last_words()
+    def last_error_line(self) -> str:
+        return self._program.last_error_line()

@@ -1,9 +1,9 @@
-"""The trusted end of a fork server and of its workers.
+"""Fork servers and their workers, as the trusted side sees them.
 
-The server (`inside/server.py`) stands behind the wall with an assignment's libraries imported,
-once for all workers of a machine. A child of a worker costs milliseconds where a process of its own
-costs the imports; it is as closed in as that one, and sees nothing of the server, of the other
-workers or of the children before and after it.
+A fork server (`inside/server.py`) runs in a sandbox and imports an assignment's libraries once for
+all workers of a machine. A child of a worker starts in milliseconds; a process of its own would
+need as long as the imports. The child is isolated just as well: it sees nothing of the
+server, of other workers, or of the children before and after it.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ from nbmark.sandbox.wire import Wire
 
 IMPORT_TIMEOUT_S = 180.0
 FORK_TIMEOUT_S = 60.0
-END_TOGETHER_S = 5.0  # all of a server's processes end within so much, on a busy machine too
-MAX_MESSAGE = 1 << 16
-CREDENTIALS = struct.Struct("3i")  # process, user and group id of whoever sent a message
+# When a server ends, its workers and their children end within this time. On a busy machine 0.2 s
+# was too short.
+END_TOGETHER_S = 5.0
+MAX_MESSAGE_BYTES = 1 << 16
+CREDENTIALS = struct.Struct("3i")  # the sender's process id, user id and group id
 
 
 class NotForkable(Exception):
@@ -38,14 +40,14 @@ class NotForkable(Exception):
 
 
 class ForkServer:
-    """One server; it imports in the background until its first worker is needed.
+    """A fork server, which imports in the background until its first worker is needed.
 
     Parameters
     ----------
     imports
-        Dotted names of modules, as in ``tensorflow.keras``.
+        Dotted names of modules, such as ``tensorflow.keras``.
     seccomp
-        Gives the compiled filter for the children; called when the server has been started.
+        Returns the compiled filter for the children; called after the server has been started.
 
     Raises
     ------
@@ -56,96 +58,105 @@ class ForkServer:
     def __init__(
         self, command: Command, limits: Limits, imports: Sequence[str], seccomp: Callable[[], bytes]
     ) -> None:
-        self._control, theirs = _pair()
-        with theirs:
-            self._program = Program(command, theirs.fileno(), subprocess.DEVNULL)
-        with contextlib.suppress(OSError):  # it is gone already, as its workers will find
-            self._control.send(
-                json.dumps(
-                    {
-                        "imports": list(imports),
-                        "folders": command.own_folders,
-                        "size_bytes": limits.disk_mib << 20,
-                        "seccomp": base64.b64encode(seccomp()).decode(),
-                    }
-                ).encode()
-            )
+        self._control, server_end = _socket_pair()
+        with server_end:
+            self._program = Program(command, server_end.fileno(), subprocess.DEVNULL)
+        # If the server has ended already, the first worker gets no reply and reports it.
+        with contextlib.suppress(OSError):
+            setup = {
+                "imports": list(imports),
+                "folders": command.own_folders,
+                "size_bytes": limits.disk_mib << 20,
+                # The server's interpreter starts while this process compiles the filter.
+                "seccomp": base64.b64encode(seccomp()).decode(),
+            }
+            self._control.send(json.dumps(setup).encode())
 
     def new_worker(self) -> socket.socket:
-        """The trusted end of a new worker, for a `ForkWorker` in this process or another."""
-        ours, theirs = _pair()
-        with theirs, contextlib.suppress(OSError):
-            socket.send_fds(self._control, [b"worker"], [theirs.fileno()])
-        return ours
+        """Return the trusted end of a new worker, for a `ForkWorker` in any process."""
+        trusted_end, worker_end = _socket_pair()
+        with worker_end, contextlib.suppress(OSError):  # as above
+            socket.send_fds(self._control, [b"worker"], [worker_end.fileno()])
+        return trusted_end
 
     def close(self) -> None:
-        """End the server, its workers and their children."""
+        """Kill the server, its workers and their children."""
         self._program.close()
         self._control.close()
 
-    def last_words(self) -> str:
-        """What it said before it failed, one line."""
-        return self._program.last_words() or "it said nothing"
+    def last_error_line(self) -> str:
+        """Return the last line that the server wrote to standard error."""
+        return self._program.last_error_line() or "no error message"
 
 
 class ForkWorker:
-    """One worker of a server, and the sessions in its children."""
+    """A worker of a fork server, which opens one session after another.
+
+    Parameters
+    ----------
+    control
+        The worker's trusted end, from `ForkServer.new_worker`.
+    """
 
     def __init__(
         self, control: socket.socket, own_folders: tuple[str, ...], limits: Limits
     ) -> None:
+        # Each message then carries its sender's process id. The kernel writes it in, so a sandbox
+        # cannot lie about it, and it is the id that this side of the PID namespace uses.
         control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._control = control
         self._own_folders = own_folders
         self._limits = limits
         self._is_ready = self._has_forked = False
-        self._wire: Wire | None = None  # to a child that was asked for ahead
+        self._wire_ahead: Wire | None = None  # to a child requested by `fork_ahead`
 
     def open(self) -> Session:
-        """A session in a new child; the one before must be closed.
+        """Return a session in a new child; the session before must be closed.
 
         Raises
         ------
         NotForkable
-            If the libraries cannot be shared this way, or this machine does not allow it.
+            If the libraries cannot be shared by forking, or this machine does not allow it.
         InfrastructureError
             If the server has failed and should be replaced.
         """
         self._wait_until_ready()
-        wire = self._wire or self._asked()
-        self._wire = None
+        wire, self._wire_ahead = self._wire_ahead or self._request_child(), None
         try:
             reply, pid = self._receive(FORK_TIMEOUT_S)
             if reply["problem"]:
-                # What has worked before is a matter of this moment: too many processes, no memory.
-                trouble = InfrastructureError if self._has_forked else NotForkable
-                raise trouble(reply["problem"])
+                # If a fork has worked before, the machine allows forks and the problem is a
+                # passing one, such as too many processes or too little memory.
+                error_class = InfrastructureError if self._has_forked else NotForkable
+                raise error_class(reply["problem"])
             self._has_forked = True
             driver = ForkedDriver(wire, Tree(pid), self._own_folders, self._control)
         except LookupError as error:
             wire.close()
-            raise InfrastructureError("a fork ended at once") from error
+            raise InfrastructureError("a forked child ended at once") from error
         except BaseException:
             wire.close()
             raise
         return Session(driver, self._limits)
 
-    def ask_ahead(self) -> None:
-        """Let the next child be forked while nobody waits for it; the one before must be closed."""
-        if self._is_ready and self._wire is None:
-            self._wire = self._asked()
+    def fork_ahead(self) -> None:
+        """Request the next child before it is needed; the session before must be closed."""
+        if self._is_ready and self._wire_ahead is None:
+            self._wire_ahead = self._request_child()
 
     def close(self) -> None:
-        """End the worker, and with it the child that is left."""
+        """Make the worker end, and its last child with it."""
         self._control.close()
-        if self._wire is not None:
-            self._wire.close()
+        if self._wire_ahead is not None:
+            self._wire_ahead.close()
 
-    def _asked(self) -> Wire:
-        """The wire to a child that has been asked for; the reply comes when it is there."""
+    def _request_child(self) -> Wire:
+        """Request a child and return the wire to it; the worker replies when it is ready."""
         (requests, ours_out), (ours_in, replies) = os.pipe(), os.pipe()
-        with contextlib.suppress(OSError):  # it is gone, as the missing reply tells
+        # If the worker has ended, the missing reply shows it.
+        with contextlib.suppress(OSError):
             socket.send_fds(self._control, [b"fork"], [requests, replies])
+        # Our copies of the child's ends must be closed, or its end would never be seen.
         os.close(requests)
         os.close(replies)
         return Wire(ours_in, ours_out)
@@ -154,28 +165,36 @@ class ForkWorker:
         if self._is_ready:
             return
         state, _ = self._receive(IMPORT_TIMEOUT_S)
+        # A fork copies only the thread that calls it. A library whose other threads are missing in
+        # the child may wait for them for ever.
         if state["threads"]:
-            raise NotForkable(f"threads that are alive after the imports: {state['threads']}")
+            raise NotForkable(f"threads still running after the imports: {state['threads']}")
         self._is_ready = True
 
     def _receive(self, timeout_s: float) -> tuple[dict[str, Any], int]:
-        """A message, and the process id of its sender as it is known out here."""
+        """Return a message, and the process id of its sender outside the sandbox."""
         self._control.settimeout(timeout_s)
         try:
-            data, about, _, _ = self._control.recvmsg(
-                MAX_MESSAGE, socket.CMSG_SPACE(CREDENTIALS.size)
+            data, ancillary, _, _ = self._control.recvmsg(
+                MAX_MESSAGE_BYTES, socket.CMSG_SPACE(CREDENTIALS.size)
             )
         except OSError as error:
-            raise InfrastructureError("the fork server does not answer") from error
-        if not data or not about:
+            raise InfrastructureError(f"the fork server does not answer: {error}") from error
+        if not data or not ancillary:
             raise InfrastructureError("the fork server has ended")
-        pid, _, _ = CREDENTIALS.unpack(about[0][2])
-        found: dict[str, Any] = json.loads(data)
-        return found, pid
+        pid, _, _ = CREDENTIALS.unpack(ancillary[0][2])
+        message: dict[str, Any] = json.loads(data)
+        return message, pid
 
 
 class ForkedDriver:
-    """A driver that is the child of a worker; `worker` is the trusted end of that."""
+    """A driver in a child of a worker.
+
+    Parameters
+    ----------
+    worker
+        The worker's trusted end.
+    """
 
     remedy = "its fork server may have failed: run the command again"
 
@@ -186,7 +205,7 @@ class ForkedDriver:
         self._worker = worker
 
     def kill(self) -> None:
-        # The first process of its namespace: everything inside ends with it.
+        # The driver is process 1 of its PID namespace, so the kernel ends all others with it.
         self.tree.kill()
 
     def close(self) -> None:
@@ -195,12 +214,13 @@ class ForkedDriver:
 
     def has_lost_its_server(self) -> bool:
         poll = select.poll()
-        poll.register(self._worker, 0)  # tells when the other end is gone
+        poll.register(self._worker, 0)  # no event is requested: a hang-up is always reported
         return bool(poll.poll(END_TOGETHER_S * 1000))
 
-    def last_words(self) -> str:
-        return ""
+    def last_error_line(self) -> str:
+        return ""  # a child's standard error is /dev/null
 
 
-def _pair() -> tuple[socket.socket, socket.socket]:
+def _socket_pair() -> tuple[socket.socket, socket.socket]:
+    # SEQPACKET keeps the borders between messages, and descriptors stay with their message.
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -1,4 +1,4 @@
-"""A driver at work: requests and replies over its wire, deadlines, and its watchdog."""
+"""Sessions: a driver at work, with its requests and replies, deadlines and watchdog."""
 
 from __future__ import annotations
 
@@ -21,26 +21,31 @@ from nbmark.sandbox.wire import WireClosed, WireGarbage, WireTimeout
 from nbmark.untrusted.text import one_line
 
 START_TIMEOUT_S = 60.0
-# The driver interrupts an overlong cell itself and needs a moment for it; past this it is lost.
+# The driver interrupts a cell at its deadline and kills the kernel if that has no effect. It needs
+# some seconds for both; if it has not replied by then, it never will.
 MARGIN_S = 8.0
 MAX_FRAME_BYTES = 32 << 20
-MAX_COUNT = 1_000_000
+# A student may set the counter to anything; no notebook runs that many cells.
+MAX_EXECUTION_COUNT = 1_000_000
 UNLIMITED = MAX_FRAME_BYTES
-ENDS = ("stuck", "died", "garbage")  # of the kernel
-STATUSES = ("ok", "error", "timeout", *ENDS)
-SEEN_AS = {"stuck": "timeout", "garbage": "died"}
+FINAL_STATUSES = ("stuck", "died", "garbage")  # after these the kernel no longer runs
+STATUSES = ("ok", "error", "timeout", *FINAL_STATUSES)
+# To a student, a cell that resists the interrupt is simply one that took too long.
+REPORTED_AS = {"stuck": "timeout", "garbage": "died"}
 
 
 @dataclass(frozen=True)
 class CellRun:
-    """What running one cell came to.
+    """The result of running one cell.
 
     Parameters
     ----------
     status
         ``ok``, ``error`` (the cell raised), ``timeout``, ``died`` or ``not run``.
-    outputs, size_bytes
-        As the kernel sent them: untrusted; and how many bytes came with them.
+    outputs
+        The outputs as the kernel sent them: untrusted.
+    size_bytes
+        The size of the reply that held them.
     """
 
     status: str
@@ -53,34 +58,35 @@ class CellRun:
 
 
 class Session:
-    """A kernel behind a wall, modelled on `subprocess.Popen`: it runs until it is closed.
+    """A kernel in a sandbox, modelled on `subprocess.Popen`: it runs until it is closed.
 
     Attributes
     ----------
     ended
-        None while it lives, else why it ended: ``died``, ``memory``, ``cpu``, ``cell cpu``,
-        ``files``, ``sockets``, ``time`` (of the submission), ``stuck`` (a cell would not be
-        interrupted) or ``garbage`` (the process sent something that is no frame).
+        None while it lives. Afterwards the reason why it ended: ``died``, ``memory``, ``cpu``,
+        ``cell cpu``, ``files``, ``sockets``, ``time`` (of the submission), ``stuck`` (a cell
+        ignored the interrupt) or ``garbage`` (the process sent something that is not a frame).
     """
 
     def __init__(self, driver: Driver, limits: Limits) -> None:
         self.limits = limits
         self.ended: str | None = None
         self._ids = itertools.count()
+        # Ids that cannot be guessed: code inside could otherwise reply to a request in advance.
         self._nonce = secrets.token_hex(8)
         self._driver = driver
         self._watchdog = Watchdog(driver.tree, limits, driver.own_folders)
-        self._wall_s = limits.submission_timeout_s
+        self._timeout_s = limits.submission_timeout_s
         self._stop_at = math.inf  # the clock starts with the first request
         self._started = False
-        # Sent now, awaited with the first request: the kernel starts while pytest collects.
-        self._send(
-            "start", time.monotonic() + START_TIMEOUT_S, {"limits": limits.of_each_process()}
-        )
+        # The request goes out now and the first operation waits for the reply, so the kernel starts
+        # while pytest collects the checks.
+        deadline = time.monotonic() + START_TIMEOUT_S
+        self._send("start", deadline, {"limits": limits.of_each_process()})
 
-    def allow(self, wall_s: float, cpu_s: float) -> None:
-        """Before the first request: at most so much time in all."""
-        self._wall_s = wall_s
+    def allow(self, timeout_s: float, cpu_s: float) -> None:
+        """Limit the time of the whole session; must come before the first request."""
+        self._timeout_s = timeout_s
         self._watchdog.allow(cpu_s)
 
     @property
@@ -91,90 +97,86 @@ class Session:
     def furnish(self, files: Mapping[str, bytes], environment: Mapping[str, str]) -> None:
         """Put files into the working directory and set environment variables, before any cell.
 
-        If the time that is left does not suffice for that, the session has `ended`.
+        If the submission's time runs out meanwhile, the session has `ended`.
+
+        Raises
+        ------
+        SandboxUnavailable
+            If the sandbox failed.
         """
-        text = json.dumps(
-            {
-                "files": {name: base64.b64encode(data).decode() for name, data in files.items()},
-                "environment": dict(environment),
-            }
-        )
-        reply = self._request(
-            "furnish", START_TIMEOUT_S, {"text": text, "timeout_s": START_TIMEOUT_S}
-        )
+        contents = {name: base64.b64encode(data).decode() for name, data in files.items()}
+        text = json.dumps({"files": contents, "environment": dict(environment)})
+        arguments = {"text": text, "timeout_s": START_TIMEOUT_S}
+        reply = self._request("furnish", START_TIMEOUT_S, arguments)
+        # Several notebooks share one budget. If the notebooks before left too little of it, the
+        # sandbox is not to blame.
         if self.ended == "cpu" or (self.ended and time.monotonic() >= self._stop_at):
             return
         if reply is None or reply.get("status") != "ok":
             self.close()
             raise SandboxUnavailable(
-                f"the assignment's files could not be put into the sandbox; {self._driver.remedy}"
+                "the assignment's files could not be written into the sandbox; "
+                f"{self._driver.remedy}"
             )
 
     def run_cell(self, code: str, timeout_s: float, max_bytes: int = UNLIMITED) -> CellRun:
-        """Run one cell; afterwards `ended` says whether the session is still alive.
+        """Run one cell; afterwards `ended` shows whether the session is still alive.
 
-        What it shows is kept up to the limit of one cell and `max_bytes`.
+        Outputs are cut at the limit of one cell or at `max_bytes`, whichever is smaller.
         """
         if self.ended:
             return CellRun("not run")
+        max_output_bytes = min(self.limits.cell_output_kib << 10, max_bytes)
+        arguments = {"code": code, "timeout_s": timeout_s, "max_output_bytes": max_output_bytes}
         with self._watchdog.cell():
-            reply = self._request(
-                "cell",
-                timeout_s,
-                {
-                    "code": code,
-                    "timeout_s": timeout_s,
-                    "max_output_bytes": min(self.limits.cell_output_kib << 10, max_bytes),
-                },
-            )
+            reply = self._request("cell", timeout_s, arguments)
         if reply is None or reply.get("status") not in STATUSES:
             self._end("died" if reply is None else "garbage")
             return CellRun("died")
-        if reply["status"] in ENDS:
+        if reply["status"] in FINAL_STATUSES:
             self._end(reply["status"])
+        # The driver runs in the sandbox too, so each field may be of any type and size.
         outputs, count = reply.get("outputs"), reply.get("execution_count")
+        is_count = type(count) is int and 0 <= count < MAX_EXECUTION_COUNT
         return CellRun(
-            status=SEEN_AS.get(reply["status"], reply["status"]),
+            status=REPORTED_AS.get(reply["status"], reply["status"]),
             outputs=outputs if isinstance(outputs, list) else [],
             truncated=bool(reply.get("truncated")),
-            execution_count=count if type(count) is int and 0 <= count < MAX_COUNT else None,
+            execution_count=count if is_count else None,
             error_name=one_line(str(reply.get("error_name", "")), 200),
             error_message=one_line(str(reply.get("error_message", "")), 500),
             size_bytes=self._driver.wire.last_bytes,
         )
 
     def ask(self, question: str, max_bytes: int = UNLIMITED) -> str | None:
-        """The answer as JSON text, empty if it came too late; None once the session has ended.
+        """Return the answer to a question as JSON text.
 
-        It has at most the size of one answer and `max_bytes`, or says that it is too large.
+        The text is empty if the answer came too late, and None once the session has ended. It is
+        at most as long as the limit of one answer and `max_bytes` allow; a larger answer is
+        replaced by one that says so.
         """
         if self.ended:
             return None
         timeout_s = self.limits.question_timeout_s
-        reply = self._request(
-            "ask",
-            timeout_s,
-            {
-                "question": question,
-                "timeout_s": timeout_s,
-                "max_bytes": min(self.limits.answer_kib << 10, max_bytes),
-            },
-        )
-        if reply is None or reply.get("status") in ENDS:
+        max_bytes = min(self.limits.answer_kib << 10, max_bytes)
+        arguments = {"question": question, "timeout_s": timeout_s, "max_bytes": max_bytes}
+        reply = self._request("ask", timeout_s, arguments)
+        if reply is None or reply.get("status") in FINAL_STATUSES:
             self._end("died" if reply is None else reply["status"])
             return None
         answer = reply.get("answer")
         return answer if reply.get("status") == "ok" and isinstance(answer, str) else ""
 
     def close(self) -> None:
-        """End the process and everything it started; may be called twice."""
+        """End the kernel and every process it started; may be called twice."""
+        # The watchdog first: it must not measure a process id that the system may use again.
         self._watchdog.stop()
         self._driver.close()
 
     def _request(
         self, op: str, timeout_s: float, arguments: dict[str, Any]
     ) -> dict[str, Any] | None:
-        """The driver's reply, or None if the session ended over it."""
+        """Return the driver's reply, or None if the session ended instead."""
         self._await_start()
         deadline = min(time.monotonic() + timeout_s + MARGIN_S, self._stop_at)
         return self._receive(self._send(op, deadline, arguments), deadline)
@@ -183,27 +185,32 @@ class Session:
         if self._started:
             return
         deadline = time.monotonic() + START_TIMEOUT_S
-        reply = self._receive(self._expected, deadline)
+        reply = self._receive(self._last_id, deadline)
         if reply is None or reply.get("status") != "ok":
-            said = self._driver.last_words() or "it said nothing"
+            line = self._driver.last_error_line() or "no error message"
             self.close()
-            raise SandboxUnavailable(f"the sandbox did not start ({said}); {self._driver.remedy}")
+            raise SandboxUnavailable(f"the sandbox did not start ({line}); {self._driver.remedy}")
+        # Start-up is our time, not the submission's, so its clock starts here.
         self._started = True
-        self._stop_at = time.monotonic() + self._wall_s
+        self._stop_at = time.monotonic() + self._timeout_s
         self._watchdog.start()
 
     def _send(self, op: str, deadline: float, arguments: dict[str, Any]) -> str:
-        self._expected = f"{self._nonce}-{next(self._ids)}"
-        # Where the process is gone already, the reply that never comes tells.
+        """Send a request and return its id."""
+        self._last_id = f"{self._nonce}-{next(self._ids)}"
+        # If the process died, the missing reply shows it.
         with contextlib.suppress(WireClosed, WireTimeout):
-            message = {"id": self._expected, "op": op, "args": arguments}
+            message = {"id": self._last_id, "op": op, "args": arguments}
             self._driver.wire.send(message, deadline=deadline)
-        return self._expected
+        return self._last_id
 
     def _receive(self, request_id: str, deadline: float) -> dict[str, Any] | None:
+        """Return the reply to a request, or end the session and return None."""
         try:
             reply = self._driver.wire.receive(deadline=deadline, max_bytes=MAX_FRAME_BYTES)
         except WireClosed:
+            # If the server took the driver with it, the student is not to blame, and the
+            # submission runs again. A kill by the watchdog looks the same but has a reason.
             if not self._watchdog.reason and self._driver.has_lost_its_server():
                 self._end("died")
                 raise ServerLost("the fork server ended while this submission ran") from None
@@ -219,5 +226,6 @@ class Session:
         return None
 
     def _end(self, reason: str) -> None:
+        # The watchdog's reason is the cause; a closed wire or a missed deadline only follows it.
         self.ended = self.ended or self._watchdog.reason or reason
         self._driver.kill()

@@ -1,4 +1,4 @@
-"""Sessions for the submissions of one assignment, each from a fork server where that can be."""
+"""Sessions for one assignment's submissions, forked from a server if possible."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from nbmark.sandbox.session import Session
 
 
 class SessionSource:
-    """Hands out sessions, one after the other; must be closed.
+    """A source of sessions, one after the other; it must be closed.
 
     Parameters
     ----------
     kind
-        The wall, a key of `walls.KINDS`.
+        The kind of sandbox, a key of `walls.KINDS`.
     imports
-        What a fork server imports; None for a process of its own for each session.
+        The modules that a fork server imports; None to start a new process for each session.
     worker
-        The trusted end of a worker of a server that somebody else started, None for a server of
-        its own.
+        The trusted end of a worker whose server another process started; None to start a server
+        here.
 
     Attributes
     ----------
-    wall
-        How the last session was closed in, as it is noted with a grade.
+    label
+        The sandbox of the last session, in the words that are stored with a grade.
     not_forked_because
-        Why each session needs a process of its own, empty unless a server was tried in vain.
+        The reason why each session needs a process of its own, if a fork server was tried and
+        failed; empty otherwise.
     """
 
     def __init__(
@@ -47,69 +48,73 @@ class SessionSource:
         self._server: ForkServer | None = None
         self._worker = walls.fork_worker(kind, limits, worker) if worker else None
         self._ahead: Session | None = None
-        self.wall = kind
+        self.label = kind
         self.not_forked_because = ""
 
     def prepare(self) -> None:
-        """Start now what takes a while; where that fails, whoever needs it will be told."""
+        """Start a session or a fork server now, so that the first submission need not wait."""
+        # An error is not lost: `open` meets it again and raises it.
         with contextlib.suppress(NbmarkError):
             if self._imports is None:
-                self._ahead = self._started()
+                self._ahead = self._start_session()
             elif self._worker is None:
-                self._worker = self._own_worker(self._imports)
+                self._worker = self._start_server(self._imports)
 
-    def ask_ahead(self) -> None:
-        """Let a server at hand fork the next child already; the session before must be closed."""
+    def fork_ahead(self) -> None:
+        """Let a running server fork the next child now; the session before must be closed."""
         if self._worker is not None:
-            self._worker.ask_ahead()
+            self._worker.fork_ahead()
 
     def open(self) -> Session:
-        """A session that nobody has used; the one before must be closed.
+        """Return an unused session; the one before must be closed.
 
         Raises
         ------
         SandboxUnavailable
-            If no wall can be built on this machine.
+            If this machine cannot build a sandbox.
         """
         if self._imports is not None:
             try:
-                session = self._forked(self._imports)
+                session = self._fork_session(self._imports)
             except NotForkable as reason:
                 self.close()
                 self._imports = None
-                self._ahead = self._started()  # if there is no wall either, that is the trouble
+                # If this fails too, forking was not the problem, so its own error is raised and no
+                # reason is stored.
+                self._ahead = self._start_session()
                 self.not_forked_because = str(reason)
             else:
-                self.wall = f"{self._kind}, forked"
+                self.label = f"{self._kind}, forked"
                 return session
-        session, self._ahead = self._ahead or self._started(), None
-        self.wall = self._kind
+        session, self._ahead = self._ahead or self._start_session(), None
+        self.label = self._kind
         return session
 
     def close(self) -> None:
-        """End what was started and not used."""
-        for one in (self._worker, self._server, self._ahead):
-            if one is not None:
-                one.close()
+        """End the worker, the server and an unused session, if they exist."""
+        for resource in (self._worker, self._server, self._ahead):
+            if resource is not None:
+                resource.close()
         self._worker = self._server = self._ahead = None
 
-    def _started(self) -> Session:
+    def _start_session(self) -> Session:
         return walls.open_session(self._kind, self._limits)
 
-    def _forked(self, imports: Sequence[str]) -> Session:
-        """From the server at hand; one that has failed is replaced once."""
+    def _fork_session(self, imports: Sequence[str]) -> Session:
+        """Return a session from the running server; replace the server once if it has failed."""
         if self._worker is not None:
             try:
                 return self._worker.open()
             except InfrastructureError:
                 self.close()
-        self._worker = self._own_worker(imports)
+        self._worker = self._start_server(imports)
         try:
             return self._worker.open()
         except InfrastructureError as error:
-            said = self._server.last_words() if self._server else ""
-            raise NotForkable(f"{error} ({said})") from error
+            # A new server failed as well. Starting each submission by itself may still work.
+            line = self._server.last_error_line() if self._server else ""
+            raise NotForkable(f"{error} ({line})") from error
 
-    def _own_worker(self, imports: Sequence[str]) -> ForkWorker:
+    def _start_server(self, imports: Sequence[str]) -> ForkWorker:
         self._server = walls.start_fork_server(self._kind, self._limits, imports)
         return walls.fork_worker(self._kind, self._limits, self._server.new_worker())

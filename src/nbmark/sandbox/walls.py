@@ -119,5 +119,5 @@ def refuse_exposed(kind: str, folder: Path, remedy: str) -> None:
 
 def visible_above(kind: str, folder: Path) -> Path | None:
     """Return the path that the sandbox shows and that holds `folder`, or None."""
-    found: Path | None = KINDS[kind].load().visible_above(folder)
-    return found
+    visible: Path | None = KINDS[kind].load().visible_above(folder)
+    return visible

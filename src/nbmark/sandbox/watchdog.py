@@ -1,8 +1,9 @@
-"""Ends a sandbox whose processes together use too much memory, CPU time or files.
+"""A watchdog over the memory, CPU time, files and sockets of all processes in a sandbox.
 
-Resource limits count single processes, and shared anonymous memory passes them; this counts the
-proportional memory of every process below the wall. Tmpfs has its own size limit (`bubblewrap`),
-but none on the number of files, which cost the kernel a kilobyte each; a socket may hold hundreds.
+Resource limits count each process by itself, and shared anonymous memory escapes them. The watchdog
+adds up the proportional memory of all processes instead. Each tmpfs has a size limit (`bubblewrap`)
+but no limit on the number of files, and a file costs the kernel a kilobyte. A socket may cost
+hundreds.
 """
 
 from __future__ import annotations
@@ -13,20 +14,21 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from nbmark.limits import Limits
-from nbmark.sandbox.processes import Tree, cpu_s, files_in, memory_exceeds, sockets_of
+from nbmark.sandbox.processes import Processes, Tree, cpu_s, files_in, memory_exceeds, sockets_of
 
+# A submission may exceed a limit for this long: docs/threats.md, "Short bursts".
 INTERVAL_S = 0.05
 
 
 class Watchdog:
-    """Watches a process tree from its first request until it is stopped.
+    """A thread that watches a process tree and kills it if it exceeds a limit.
 
-    Between two requests a student's threads and processes go on, so it goes on looking.
+    A student's threads and processes keep running between two requests, so it keeps watching.
 
     Parameters
     ----------
     own_folders
-        The writable folders inside the wall that are file systems of their own.
+        The writable folders in the sandbox that are file systems of its own.
 
     Attributes
     ----------
@@ -42,33 +44,37 @@ class Watchdog:
         self.cpu_used_s = 0.0
         self._limits = limits
         self._own_folders = own_folders
-        self._cpu_s = limits.cpu_s
-        self._cell_began_s = math.inf
+        self._cpu_limit_s = limits.cpu_s
+        # Between two cells this is infinite, so that the limit of one cell cannot be reached.
+        self._cpu_at_cell_start_s = math.inf
         self._tree = tree
         self._active = threading.Event()
         self._stopped = threading.Event()
+        # A daemon: it must not keep a check process alive that ends without closing its sessions.
         self._thread = threading.Thread(target=self._run, name=f"watchdog-{tree.pid}", daemon=True)
         self._thread.start()
 
     def start(self) -> None:
-        """Watch from now on: a sandbox that waits for its submission needs no look."""
+        """Start watching; a sandbox that still waits for its submission is not worth the time."""
         self._active.set()
 
     def allow(self, cpu_s: float) -> None:
-        """At most so much CPU time in all."""
-        self._cpu_s = cpu_s
+        """Limit the CPU time of the whole session to `cpu_s`."""
+        self._cpu_limit_s = cpu_s
 
     @contextlib.contextmanager
     def cell(self) -> Iterator[None]:
-        """For the length of the block the limit of one cell holds too."""
-        self._cell_began_s = self.cpu_used_s
+        """Apply the limit of one cell for the length of the block."""
+        self._cpu_at_cell_start_s = self.cpu_used_s
         try:
             yield
         finally:
-            self._cell_began_s = math.inf
+            self._cpu_at_cell_start_s = math.inf
 
     def stop(self) -> None:
+        """Stop watching and wait for the thread; may be called twice."""
         self._stopped.set()
+        # Before `start` the thread waits for this event, not for the other.
         self._active.set()
         self._thread.join()
 
@@ -78,20 +84,29 @@ class Watchdog:
             processes = self._tree.processes()
             if not processes:
                 return
-            limits = self._limits
-            if memory_exceeds(processes, limits.memory_mib << 20):
-                self.reason = "memory"
-            # Whatever ended without a parent that waited is not counted: the sum never falls.
+            # The CPU time of a process that ended without a parent waiting for it disappears from
+            # the sum. Keeping the maximum means that ending processes never buys new time.
             self.cpu_used_s = max(self.cpu_used_s, cpu_s(processes))
-            if self.cpu_used_s > self._cpu_s:
-                self.reason = "cpu"
-            elif self.cpu_used_s - self._cell_began_s > limits.cell_cpu_s:
-                self.reason = "cell cpu"
-            elif self._own_folders:  # a wall: the network and these folders are theirs alone
-                if files_in(self._own_folders, processes[1:]) > limits.files:
-                    self.reason = "files"
-                elif sockets_of(processes[1:]) > limits.sockets:
-                    self.reason = "sockets"
+            self.reason = self._exceeded(processes)
             if self.reason:
                 self._tree.kill()
                 return
+
+    def _exceeded(self, processes: Processes) -> str | None:
+        """Return which limit the processes exceed, or None."""
+        limits = self._limits
+        if self.cpu_used_s > self._cpu_limit_s:
+            return "cpu"
+        if self.cpu_used_s - self._cpu_at_cell_start_s > limits.cell_cpu_s:
+            return "cell cpu"
+        # With --sandbox none a submission shares the machine's files and sockets, so their number
+        # says nothing about it. The root process is left out because bubblewrap's own process
+        # stays outside the namespaces that it creates.
+        if self._own_folders:
+            if files_in(self._own_folders, processes[1:]) > limits.files:
+                return "files"
+            if sockets_of(processes[1:]) > limits.sockets:
+                return "sockets"
+        if memory_exceeds(processes, limits.memory_mib << 20):
+            return "memory"
+        return None

@@ -1,6 +1,6 @@
-"""Length-prefixed JSON frames over two pipes, with a size cap and a deadline for each.
+"""Length-prefixed JSON frames over two pipes, each with a size limit and a deadline.
 
-The other end may be hostile: a frame's length is checked before a byte of it is kept, and a peer
+The other end may be hostile. The length of a frame is checked before any of it is read, and a peer
 that stops reading or writing runs into the deadline instead of blocking this process.
 """
 
@@ -16,39 +16,44 @@ from typing import Any
 
 from nbmark.sandbox.inside.frames import HEADER, pack
 
+READ_BYTES = 1 << 20
+
 
 class WireClosed(Exception):
-    """The other end is gone."""
+    """The other end has closed."""
 
 
 class WireTimeout(Exception):
-    """The deadline passed."""
+    """The deadline has passed."""
 
 
 class WireGarbage(Exception):
-    """What came is no frame of ours: too long, no JSON, or not an object."""
+    """The bytes received are not a valid frame: too long, not JSON, or not an object."""
 
 
 class Wire:
-    """Both directions of a conversation; owns the two descriptors.
+    """A connection that sends and receives frames; it owns both descriptors.
 
     Attributes
     ----------
     last_bytes
-        The length of the last frame that came.
+        The length of the last frame received.
     """
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self._read_fd, self._write_fd = read_fd, write_fd
         self.last_bytes = 0
+        # Polling tells that a pipe can take something, not how much. A blocking write of a large
+        # frame would wait for the peer beyond any deadline.
         for fd in (read_fd, write_fd):
             os.set_blocking(fd, False)
 
     @classmethod
     def to_process(cls, process: subprocess.Popen[bytes]) -> Wire:
-        """The wire to a process that was started with pipes on both ends; takes them over."""
+        """Return the wire to a process started with pipes on both ends, and take them over."""
         if process.stdin is None or process.stdout is None:
             raise ValueError("the process needs pipes for standard input and output")
+        # Duplicates, because `Popen` closes its own file objects when they are collected.
         with process.stdin, process.stdout:
             return cls(os.dup(process.stdout.fileno()), os.dup(process.stdin.fileno()))
 
@@ -58,7 +63,7 @@ class Wire:
         Raises
         ------
         WireClosed, WireTimeout
-            If the other end is gone, or did not read in time.
+            If the other end has closed, or did not read in time.
         """
         data = memoryview(pack(value))
         while data:
@@ -76,7 +81,8 @@ class Wire:
         Raises
         ------
         WireClosed, WireTimeout, WireGarbage
-            If the other end is gone, was silent until `deadline`, or sent what is no frame.
+            If the other end has closed, sent no whole frame before `deadline`, or sent something
+            that is not a frame.
         """
         (length,) = HEADER.unpack(self._read_exactly(HEADER.size, deadline))
         if length > max_bytes:
@@ -84,14 +90,16 @@ class Wire:
         self.last_bytes = length
         try:
             value = json.loads(self._read_exactly(length, deadline))
-        except (ValueError, RecursionError):
-            raise WireGarbage("a frame that is no JSON") from None
+        except (ValueError, RecursionError):  # deep nesting exhausts the parser's stack
+            raise WireGarbage("a frame that is not JSON") from None
         if not isinstance(value, dict):
-            raise WireGarbage("a frame that is no object")
+            raise WireGarbage("a frame that is not a JSON object")
         return value
 
     def close(self) -> None:
-        """Give the descriptors back; may be called twice, though their numbers get new owners."""
+        """Close both descriptors; may be called twice."""
+        # The numbers are forgotten first: after closing, they may belong to other files, which a
+        # second call must not close.
         fds, self._read_fd, self._write_fd = (self._read_fd, self._write_fd), -1, -1
         for fd in fds:
             if fd >= 0:
@@ -102,7 +110,7 @@ class Wire:
         while amount:
             _wait(self._read_fd, select.POLLIN, deadline)
             try:
-                part = os.read(self._read_fd, min(amount, 1 << 20))
+                part = os.read(self._read_fd, min(amount, READ_BYTES))
             except BlockingIOError:
                 continue
             if not part:

@@ -1,7 +1,7 @@
-"""Reading files that somebody hostile may have prepared, and writing files that survive a kill.
+"""Read files that an attacker may have prepared, and write files that survive a kill.
 
-Nothing here follows a link: every part of a path below a folder is opened by descriptor, and what
-is opened is looked at before it is read.
+No function here follows a link. It opens every part of a path below a folder by descriptor, and
+checks the open file before it reads.
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ from nbmark.errors import UnsafeFile
 from nbmark.untrusted.text import one_line
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# O_NONBLOCK: opening a named pipe would otherwise wait for a writer.
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+# Students may nest folders without end, and each level keeps a descriptor open during the walk.
 MAX_DEPTH = 8
-# What the system says where a link, a file or a socket lies in place of what was asked for. Any
-# other error is the machine's and tells nothing of what was handed in.
-OF_ANOTHER_KIND = (errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
+# The system's errors if a link, a file or a socket lies in place of the file or folder to open.
+# Any other error is the machine's fault, not the student's.
+WRONG_KIND = (errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 
 
 @dataclass(frozen=True)
-class Found:
+class FileEntry:
     """A regular file: its path below the folder, and its size in bytes."""
 
     name: str
@@ -37,7 +39,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Caps:
-    """How much may be taken from one folder."""
+    """Limits on the files that are taken from one folder."""
 
     files: int = 100
     bytes_each: int = 20_000_000
@@ -45,7 +47,7 @@ class Caps:
 
 
 def read_regular(folder: Path, name: str, *, max_bytes: int, owner: int | None = None) -> bytes:
-    """The content of a regular file of at most `max_bytes` below `folder`.
+    """Return the content of a regular file of at most `max_bytes` below `folder`.
 
     Parameters
     ----------
@@ -57,18 +59,18 @@ def read_regular(folder: Path, name: str, *, max_bytes: int, owner: int | None =
     Raises
     ------
     FileNotFoundError
-        If it is not there.
+        If there is no such file.
     UnsafeFile
-        If it is a link, no regular file, too large, or not the owner's.
+        If it is a link, not a regular file, too large, or not the owner's.
     OSError
         If the machine cannot read it.
     """
     with _opened(folder, name) as fd:
-        found = os.fstat(fd)
-        _refuse_unless_plain(found, name, max_bytes, owner)
+        _refuse_unless_plain(os.fstat(fd), name, max_bytes, owner)
         data = b""
         while chunk := os.read(fd, 1 << 20):
             data += chunk
+            # The student may still be writing to the file, so its size above proves nothing.
             if len(data) > max_bytes:
                 raise UnsafeFile(f"{printable_name(name)} is larger than {max_bytes} bytes")
         return data
@@ -76,46 +78,52 @@ def read_regular(folder: Path, name: str, *, max_bytes: int, owner: int | None =
 
 def walk_regular(
     folder: Path, caps: Caps, owner: int | None = None
-) -> tuple[list[Found], list[UnsafeFile]]:
-    """Every regular file below `folder`, and why each other entry was left out."""
-    found: list[Found] = []
+) -> tuple[list[FileEntry], list[UnsafeFile]]:
+    """Return every regular file below `folder`, and the reasons why other entries were left out."""
+    files: list[FileEntry] = []
     skipped: list[UnsafeFile] = []
     total = 0
-    for name, status in _entries(folder, ""):
+    for name, status in _entries(_open_folder(folder), "", 0):
         try:
             if isinstance(status, UnsafeFile):
                 raise status
             _refuse_unless_plain(status, name, caps.bytes_each, owner)
-            if len(found) >= caps.files:
+            if len(files) >= caps.files:
                 raise UnsafeFile(
                     f"{printable_name(name)} is one file too many (at most {caps.files})"
                 )
             if total + status.st_size > caps.bytes_total:
-                raise UnsafeFile(f"{printable_name(name)} exceeds {caps.bytes_total} bytes in all")
+                raise UnsafeFile(
+                    f"{printable_name(name)} takes the total over {caps.bytes_total} bytes"
+                )
         except UnsafeFile as error:
             skipped.append(error)
+            # A folder may hold a million bad entries, and each reason becomes a line of the log.
             if len(skipped) > caps.files:
                 break
         else:
             total += status.st_size
-            found.append(Found(name, status.st_size))
-    return found, skipped
+            files.append(FileEntry(name, status.st_size))
+    return files, skipped
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write a file so that a kill leaves the old content or the new, never a part."""
+    # In the same folder, because a rename is atomic only within one file system.
     fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(data)
             file.flush()
             os.fchmod(file.fileno(), mode)
+            # Before the rename: after a power cut the new name must not hold an empty file.
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+    # The rename itself is on the disk only when the folder is.
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(directory)
@@ -124,7 +132,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Write a file that nobody looks for yet, and see it on the disk."""
+    """Write a file that has no reader yet, and wait until it is on the disk."""
     with path.open("wb") as file:
         file.write(data)
         file.flush()
@@ -133,16 +141,17 @@ def write_synced(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder that takes the place of `folder` once the block has filled it.
+    """Give an empty folder, and put it in the place of `folder` once the block has filled it.
 
-    A half-filled one is never seen under the name of `folder`; what a kill leaves behind has a name
-    that starts with a dot, and the next call takes it away.
+    A half-filled folder never has the name of `folder`. A kill may leave one behind under a name
+    that starts with a dot; the next call removes it.
     """
     fresh, old = (folder.with_name(f".{folder.name}.{word}") for word in ("new", "old"))
     for stale in (fresh, old):
         shutil.rmtree(stale, ignore_errors=True)
     fresh.mkdir(parents=True)
     yield fresh
+    # A rename cannot replace a folder that has files in it, so the old one moves aside first.
     if folder.exists():
         folder.rename(old)
     fresh.rename(folder)
@@ -150,22 +159,24 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
 
 
 def printable_name(name: str) -> str:
-    """A file name fit for a message: one line, at most 100 characters, quotes and all."""
+    """Return a file name fit for a message: one line of at most 100 characters, escaped."""
     return one_line(name.encode("unicode_escape", "replace").decode(), 100)
 
 
 @contextlib.contextmanager
 def _opened(folder: Path, name: str) -> Iterator[int]:
+    """Give the descriptor of a file, opened folder by folder without following a link."""
     *parents, last = name.split("/")
     if any(part in ("", ".", "..") for part in (*parents, last)):
-        raise UnsafeFile(f"{printable_name(name)} is no plain file name")
+        raise UnsafeFile(f"{printable_name(name)} is not a plain file name")
     fd = _open_folder(folder)
     try:
-        for part, flags in [*((one, FOLDER) for one in parents), (last, FILE)]:
+        # O_NOFOLLOW covers only the last part of a path, so each part needs an `open` of its own.
+        for part, flags in [*((parent, FOLDER) for parent in parents), (last, FILE)]:
             try:
                 below = os.open(part, flags, dir_fd=fd)
             except OSError as error:
-                if error.errno not in OF_ANOTHER_KIND:
+                if error.errno not in WRONG_KIND:
                     raise
                 raise UnsafeFile(
                     f"{printable_name(name)} is a link or cannot be opened ({error.strerror})"
@@ -177,25 +188,22 @@ def _opened(folder: Path, name: str) -> Iterator[int]:
         os.close(fd)
 
 
-def _entries(folder: Path, prefix: str) -> Iterator[tuple[str, os.stat_result | UnsafeFile]]:
-    """All that lies below, folders opened without following links; sorted by name."""
-    yield from _entries_of(_open_folder(folder), prefix, 0)
-
-
 def _open_folder(folder: Path) -> int:
     try:
         return os.open(folder, FOLDER)
     except OSError as error:
-        if error.errno not in OF_ANOTHER_KIND:
+        if error.errno not in WRONG_KIND:
             raise
         raise UnsafeFile(
-            f"{printable_name(folder.name)} is no folder but a link or a file"
+            f"{printable_name(folder.name)} is a link or a file, not a folder"
         ) from error
 
 
-def _entries_of(
-    fd: int, prefix: str, depth: int
-) -> Iterator[tuple[str, os.stat_result | UnsafeFile]]:
+def _entries(fd: int, prefix: str, depth: int) -> Iterator[tuple[str, os.stat_result | UnsafeFile]]:
+    """Yield the entries below an open folder that are not folders, sorted by name; close `fd`.
+
+    A folder that cannot be entered is yielded with the reason.
+    """
     try:
         for entry in sorted(os.listdir(fd)):
             name = prefix + entry
@@ -203,38 +211,37 @@ def _entries_of(
             if not stat.S_ISDIR(status.st_mode):
                 yield name, status
             elif depth >= MAX_DEPTH:
-                yield name, UnsafeFile(f"{printable_name(name)} lies too deep")
+                yield name, UnsafeFile(f"{printable_name(name)} is nested too deep")
             else:
                 try:
                     below = os.open(entry, FOLDER, dir_fd=fd)
                 except OSError as error:
-                    yield (
-                        name,
-                        UnsafeFile(f"{printable_name(name)} cannot be opened ({error.strerror})"),
-                    )
+                    reason = f"{printable_name(name)} cannot be opened ({error.strerror})"
+                    yield name, UnsafeFile(reason)
                 else:
-                    yield from _entries_of(below, name + "/", depth + 1)
+                    yield from _entries(below, name + "/", depth + 1)
     finally:
         os.close(fd)
 
 
 def _refuse_unless_plain(
-    found: os.stat_result, name: str, max_bytes: int, owner: int | None
+    status: os.stat_result, name: str, max_bytes: int, owner: int | None
 ) -> None:
-    if stat.S_ISLNK(found.st_mode):
+    if stat.S_ISLNK(status.st_mode):
         raise UnsafeFile(f"{printable_name(name)} is a link")
-    if not stat.S_ISREG(found.st_mode):
-        raise UnsafeFile(f"{printable_name(name)} is no regular file")
-    if found.st_nlink > 1:
+    if not stat.S_ISREG(status.st_mode):
+        raise UnsafeFile(f"{printable_name(name)} is not a regular file")
+    # A student can give a file of another student a second name in their own folder.
+    if status.st_nlink > 1:
         raise UnsafeFile(f"{printable_name(name)} has a second name elsewhere (a hard link)")
-    if found.st_size > max_bytes:
+    if status.st_size > max_bytes:
         raise UnsafeFile(f"{printable_name(name)} is larger than {max_bytes} bytes")
-    if owner is not None and found.st_uid != owner:
-        raise UnsafeFile(f"{printable_name(name)} belongs to somebody else")
+    if owner is not None and status.st_uid != owner:
+        raise UnsafeFile(f"{printable_name(name)} belongs to another user")
 
 
 def make_private(folder: Path) -> Path:
-    """Make `folder`, if need be, and let nobody else enter it."""
+    """Make `folder` if it is not there, and close it to all other users; return it."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder.chmod(0o700)
+    folder.chmod(0o700)  # an older folder may be open to others, and mkdir leaves it as it is
     return folder

@@ -1,8 +1,8 @@
-"""HTML that an instructor's browser may show: what students write cannot run, ours keeps its form.
+"""HTML for an instructor's browser: students' HTML cannot act, ours keeps its form.
 
-Used as ``c.HTMLExporter.filters``, which nbconvert's templates call for feedback pages and in
-formgrader: ``clean_html`` for what nbconvert and nbmark made, ``markdown2html`` for what students
-wrote (formgrader's own template cleans nothing there).
+The course's configuration sets both functions as ``c.HTMLExporter.filters``, which nbconvert's
+templates call for feedback pages and in formgrader: `clean` for the HTML that nbconvert and nbmark
+made, `markdown` for students' text cells (formgrader's own template cleans nothing there).
 """
 
 from __future__ import annotations
@@ -11,78 +11,54 @@ import re
 from html import escape
 from typing import Any
 
-import bleach
-from bleach.css_sanitizer import CSSSanitizer
+import nh3
 from jinja2 import pass_context
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from nbmark.untrusted.text import harmless_math
 
-TAGS = frozenset(
-    {
-        "a",
-        "abbr",
-        "b",
-        "blockquote",
-        "br",
-        "code",
-        "dd",
-        "del",
-        "div",
-        "dl",
-        "dt",
-        "em",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "hr",
-        "i",
-        "img",
-        "li",
-        "ol",
-        "p",
-        "pre",
-        "s",
-        "span",
-        "strong",
-        "sub",
-        "sup",
-        "table",
-        "tbody",
-        "td",
-        "tfoot",
-        "th",
-        "thead",
-        "tr",
-        "u",
-        "ul",
-    }
+TAGS = set(
+    """
+    a abbr b blockquote br code dd del div dl dt em h1 h2 h3 h4 h5 h6 hr i img li ol p pre s span
+    strong sub sup table tbody td tfoot th thead tr u ul
+    """.split()
 )
-# Classes of highlighted code; others are the page's own, and some of those cover it.
+ATTRIBUTES = {
+    "*": {"class", "style", "title"},
+    "a": {"href"},
+    "img": {"alt", "height", "src", "width"},
+    "td": {"align", "colspan", "rowspan"},
+    "th": {"align", "colspan", "rowspan", "scope"},
+}
+# nh3 drops a tag that is not allowed. A student who writes `List<int>` means text, so it is escaped
+# before nh3 reads it and stays readable; what nh3 lets through is decided by nh3 alone.
+NOT_A_TAG = re.compile(rf"<(?!/?(?:{'|'.join(sorted(TAGS))})(?=[\s/>]))", re.I)
+# Classes of highlighted code. Others are the page's own, and some of those cover the page.
 CLASSES = re.compile(r"(?:highlight|hl-\w+|[a-z][a-z0-9]{0,2})(?: (?:highlight|hl-\w+))*")
-# A picture in its own address, or a file beside the notebook. Another machine would learn who
-# looks, and an address of this server would be asked with the instructor's rights.
+# A picture inside its own address, or a file beside the notebook. Any other address would tell
+# another machine that the page was opened, or make the browser ask this server for something with
+# the instructor's rights.
 PICTURE = re.compile(
     r"data:image/(?:png|jpeg|gif);base64,[A-Za-z0-9+/=\s]*|\w[\w-]*(?:[./][\w-]+)*\.(?:png|jpe?g)"
 )
+LINK = re.compile(r"(?:https?://|mailto:)", re.I)
+# A style that loads something, or spells its words with escapes.
+FETCHES = re.compile(r"url|image|\\|@", re.I)
 CODE = re.compile(r"(<pre\b.*?</pre>|<code\b.*?</code>)", re.S)
-OUR_STYLES = ["background-color", "border-left", "color", "margin", "padding", "text-align"]
-THEIR_STYLES = ["background-color", "color", "font-weight", "text-align"]
+OUR_STYLES = {"background-color", "border-left", "color", "margin", "padding", "text-align"}
+THEIR_STYLES = {"background-color", "color", "font-weight", "text-align"}
 
 
 def clean(element: object) -> str:
-    """`element` as HTML in which only harmless tags, attributes and styles are left."""
+    """Return `element` as HTML with only harmless tags, attributes and styles."""
     if isinstance(element, bytes):
         element = element.decode("utf-8", "replace")
-    return str(_OURS.clean(str(element)))
+    return _sanitize(str(element), _OURS)
 
 
 @pass_context
 def markdown(context: Any, source: str) -> str:
-    """A text cell as HTML; what its author wrote as HTML, TeX or a link does nothing but show."""
+    """Return a text cell as HTML, in which the author's own HTML, TeX and links cannot act."""
     cell, resources = context.get("cell", {}), context.get("resources", {})
     renderer = IPythonRenderer(
         escape=False,
@@ -92,34 +68,37 @@ def markdown(context: Any, source: str) -> str:
     )
     try:
         rendered = MarkdownWithMath(renderer=renderer).render(source)
-    except Exception:  # an attachment that is not there, nesting without end: shown as it is
+    except Exception:  # a missing attachment, endless nesting: the cell is shown as it was typed
         rendered = f"<pre>{escape(source)}</pre>"
-    cleaned = str(_THEIRS.clean(rendered))
-    parts = CODE.split(cleaned)
+    parts = CODE.split(_sanitize(rendered, _THEIRS))
+    # MathJax leaves code alone, so TeX in code may stay as it is.
     return "".join(part if number % 2 else harmless_math(part) for number, part in enumerate(parts))
 
 
-def _attribute(tag: str, name: str, value: str) -> bool:
-    if name == "class":
-        return CLASSES.fullmatch(value.strip()) is not None
-    if tag == "img" and name == "src":
-        return PICTURE.fullmatch(value) is not None
-    if tag == "a" and name == "href":
-        return value.lower().startswith(("http://", "https://", "mailto:"))
+def _sanitize(html: str, cleaner: nh3.Cleaner) -> str:
+    return cleaner.clean(NOT_A_TAG.sub("&lt;", html))
+
+
+def _attribute(tag: str, name: str, value: str) -> str | None:
+    """Return the value of an attribute, or None if it has to go."""
     allowed = {
-        "img": ("alt", "height", "width"),
-        "td": ("align", "colspan", "rowspan"),
-        "th": ("align", "colspan", "rowspan", "scope"),
-    }
-    return name in ("style", "title", *allowed.get(tag, ()))
+        ("class", tag): CLASSES.fullmatch(value.strip()),
+        ("src", "img"): PICTURE.fullmatch(value),
+        ("href", "a"): LINK.match(value),
+        ("style", tag): not FETCHES.search(value),
+    }.get((name, tag), True)
+    return value if allowed else None
 
 
-def _cleaner(styles: list[str]) -> bleach.Cleaner:
-    return bleach.Cleaner(
+def _cleaner(styles: set[str]) -> nh3.Cleaner:
+    return nh3.Cleaner(
         tags=TAGS,
-        attributes=_attribute,
-        protocols=["http", "https", "mailto", "data"],
-        css_sanitizer=CSSSanitizer(allowed_css_properties=styles),
+        # nh3 would drop the text in script and style elements, which is escaped by now.
+        clean_content_tags=set(),
+        attributes=ATTRIBUTES,
+        attribute_filter=_attribute,
+        url_schemes={"http", "https", "mailto", "data"},
+        filter_style_properties=styles,
     )
 
 

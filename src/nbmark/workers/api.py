@@ -1,4 +1,7 @@
-"""What grading knows about its workers, whether they are processes here or a cluster."""
+"""The interface of workers, whether they are processes here or a cluster.
+
+Grading knows nothing else about them.
+"""
 
 from __future__ import annotations
 

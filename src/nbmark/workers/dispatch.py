@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 class Capacity(Protocol):
-    """How many jobs may be under way; read again before each job."""
+    """Workers by their capacity: the number of jobs under way, read again before each job."""
 
     @property
     def at_once(self) -> int: ...

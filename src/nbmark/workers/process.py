@@ -192,7 +192,7 @@ def serve(root: str, name: str, sandbox: str, worker: str = "") -> None:
                 except Exception as error:
                     reply = error_reply(error)
                 if request["op"] == "grade":
-                    source.ask_ahead()  # the next child is forked while this reply is sent
+                    source.fork_ahead()  # the next child is forked while this reply is sent
                 _send(wire, reply, source)
                 request = _receive(wire)
 

@@ -1,8 +1,10 @@
-"""What runs inside the wall, beside the student's code: nothing here may import the rest of nbmark.
+"""Programs that run in the sandbox, beside the student's code.
 
-`start` runs either `driver`, which makes a kernel for one submission, or `server`, which has
-imported what an assignment needs (`preload` opens its libraries, `rehearsal` uses them once) and
-forks a `driver` for each, closed in by `isolation`. `kernel` is ipykernel's, fed by `frames`;
-`agent` answers questions in it, `outputs` collects what it shows. They hold no secret: a student may
-read them.
+`start` runs one of two programs. `driver` makes a kernel for one submission. `server` imports the
+libraries of an assignment (`preload` opens them early, `rehearsal` uses them once) and forks a
+`driver` for each submission, which `isolation` separates from the others. `kernel` is ipykernel's,
+with `frames` for its connection; `agent` answers questions in it; `outputs` collects its outputs.
+
+Nothing here may import the rest of nbmark, because only this folder is visible in the sandbox. A
+student may read it, so it holds no secret.
 """

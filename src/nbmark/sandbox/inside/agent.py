@@ -1,10 +1,10 @@
-"""Answers questions inside the student's kernel, and leaves everything as it was.
+"""An agent in the student's kernel, which answers questions and leaves everything as it was.
 
 A question is a tree of JSON lists (`nbmark.checks.questions` writes them):
 ``["name", n]  ["const", v]  ["attr", e, n]  ["item", e, e]  ["call", e, [e…], {n: e}]
 ["op", o, e…]  ["map", f, e]  ["probe", name, source, [e…]]``.
-The answer is plain data as JSON text. Whatever the student did to this process, the worst it can
-do here is to lie about the student's own values.
+The answer is plain data as JSON text. A student may have changed anything in this process, but can
+only make the agent lie about the student's own values.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import sys
 from . import dtypes
 
 MAX_NODES = 200_000
-MAX_DEPTH = 24
-MAX_INT_BITS = 4096
+MAX_DEPTH = 24  # a list may contain itself
+MAX_INT_BITS = 4096  # the time to write an int as text grows with the square of its length
 OPERATORS = {
     "add": operator.add,
     "sub": operator.sub,
@@ -32,47 +32,43 @@ OPERATORS = {
     "pow": operator.pow,
     "neg": operator.neg,
 }
-
-
 TOO_LARGE = json.dumps({"error": {"kind": "too-large"}})
 
 
 def furnish(text):
-    """Put the assignment's own files beside the notebook, and set environment variables."""
-    found = json.loads(text)
-    for name, data in found["files"].items():
+    """Put the assignment's own files beside the notebook and set environment variables."""
+    request = json.loads(text)
+    for name, data in request["files"].items():
         os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
         with open(name, "wb") as file:
             file.write(base64.b64decode(data))
-    os.environ.update(found["environment"])
+    os.environ.update(request["environment"])
 
 
 def answer(text, namespace, max_bytes):
-    """JSON text ``{"ok": value}`` or ``{"error": {...}}`` for one question."""
+    """Return the answer to a question, as JSON text ``{"ok": value}`` or ``{"error": {...}}``."""
     try:
         question = json.loads(text)
-        with _undisturbed():
-            reply = {"ok": Encoder(max_bytes).encode(Evaluator(namespace).evaluate(question))}
-        found = json.dumps(reply, allow_nan=False)
-        if len(found) > max_bytes:
+        # Encoding is part of the block because it runs a student's code too, such as `__repr__`.
+        with _state_restored():
+            value = Encoder(max_bytes).encode(Evaluator(namespace).evaluate(question))
+        reply = json.dumps({"ok": value}, allow_nan=False)
+        if len(reply) > max_bytes:
             raise TooLarge
     except MissingName as error:
-        found = json.dumps({"error": {"kind": "missing-name", "name": error.args[0]}})
+        return _error("missing-name", name=error.args[0])
     except TooLarge:
-        found = TOO_LARGE
-    except KeyboardInterrupt:
-        found = json.dumps({"error": {"kind": "interrupted"}})
+        return TOO_LARGE
+    except KeyboardInterrupt:  # the driver interrupts a question at its deadline
+        return _error("interrupted")
     except BaseException as error:  # a student's function may raise SystemExit
-        found = json.dumps(
-            {
-                "error": {
-                    "kind": "raised",
-                    "type": _short(type(error).__name__, 80),
-                    "message": _short(error, 300),
-                }
-            }
-        )
-    return found
+        name, message = _short(type(error).__name__, 80), _short(error, 300)
+        return _error("raised", type=name, message=message)
+    return reply
+
+
+def _error(kind, **details):
+    return json.dumps({"error": {"kind": kind, **details}})
 
 
 class MissingName(Exception):
@@ -80,16 +76,17 @@ class MissingName(Exception):
 
 
 class TooLarge(Exception):
-    """The value is larger than an answer may be."""
+    """The value exceeds the size limit of an answer."""
 
 
 class Evaluator:
-    """Evaluates one expression tree in the notebook's namespace."""
+    """An evaluator of expression trees in the notebook's namespace."""
 
     def __init__(self, namespace):
         self.namespace = namespace
 
     def evaluate(self, tree):
+        """Return the value of a tree; each kind has a method of its name."""
         return getattr(self, "_" + tree[0])(*tree[1:])
 
     def _name(self, name):
@@ -107,27 +104,29 @@ class Evaluator:
         return self.evaluate(owner)[self.evaluate(key)]
 
     def _call(self, function, arguments, keywords):
-        found = self.evaluate(function)
-        return found(
-            *(self.evaluate(one) for one in arguments),
-            **{name: self.evaluate(one) for name, one in keywords.items()},
+        # The function first, as in Python: evaluating an argument may change the name's value.
+        callee = self.evaluate(function)
+        return callee(
+            *(self.evaluate(argument) for argument in arguments),
+            **{name: self.evaluate(argument) for name, argument in keywords.items()},
         )
 
     def _op(self, name, *operands):
-        return OPERATORS[name](*(self.evaluate(one) for one in operands))
+        return OPERATORS[name](*(self.evaluate(operand) for operand in operands))
 
     def _map(self, function, values):
-        found = self.evaluate(function)
-        return [found(one) for one in self.evaluate(values)]
+        callee = self.evaluate(function)
+        return [callee(value) for value in self.evaluate(values)]
 
     def _probe(self, name, source, arguments):
+        # A namespace of its own: a probe must not see or change the notebook's names.
         space = {"__name__": "probe"}
         exec(compile(source, f"<probe {name}>", "exec"), space)
-        return space[name](*(self.evaluate(one) for one in arguments))
+        return space[name](*(self.evaluate(argument) for argument in arguments))
 
 
 def decode(value):
-    """The Python object for a constant of a question: always a fresh copy."""
+    """Return the Python object for a constant of a question, always a fresh copy."""
     if not isinstance(value, dict):
         return value
     ((kind, body),) = value.items()
@@ -136,28 +135,37 @@ def decode(value):
     if kind == "complex":
         return complex(decode(body[0]), decode(body[1]))
     if kind == "list":
-        return [decode(one) for one in body]
+        return [decode(item) for item in body]
     if kind == "tuple":
-        return tuple(decode(one) for one in body)
+        return tuple(decode(item) for item in body)
     if kind == "dict":
-        return {decode(key): decode(one) for key, one in body}
-    import numpy
+        return {decode(key): decode(item) for key, item in body}
+    import numpy  # here, because an assignment may do without NumPy
 
     data = numpy.frombuffer(base64.b64decode(body["data"]), dtype=body["dtype"])
     return data[0] if kind == "scalar" else data.reshape(body["shape"]).copy()
 
 
 class Encoder:
-    """Turns a live object into plain data, or into the name of its type."""
+    """An encoder that turns a live object into plain data, or else into its type and text."""
 
     def __init__(self, max_bytes):
         self.nodes = 0
         self.bytes_left = max_bytes
 
     def encode(self, value, depth=0):
+        """Return the plain data for a value.
+
+        Raises
+        ------
+        TooLarge
+            If the value is nested too deeply, or all values together exceed the size limit.
+        """
         self.nodes += 1
         if self.nodes > MAX_NODES or depth > MAX_DEPTH:
             raise TooLarge
+        # The exact type, because a subclass may lie about its value. A dict's subclass, such as a
+        # defaultdict, is read by dict's own method, which it cannot override.
         kind = type(value)
         if value is None or kind is bool:
             return value
@@ -173,8 +181,8 @@ class Encoder:
         if kind is complex:
             return {"complex": [self.encode(value.real), self.encode(value.imag)]}
         if kind in (list, tuple):
-            return {kind.__name__: [self.encode(one, depth + 1) for one in value]}
-        if kind is dict or isinstance(value, dict):
+            return {kind.__name__: [self.encode(item, depth + 1) for item in value]}
+        if isinstance(value, dict):
             pairs = dict.items(value)
             return {
                 "dict": [[self.encode(k, depth + 1), self.encode(v, depth + 1)] for k, v in pairs]
@@ -184,9 +192,9 @@ class Encoder:
     def _encode_array(self, value):
         array, label = _as_array(value)
         if array is None or array.dtype.char not in dtypes.CHARACTERS:
-            return {
-                "object": {"type": _short(type(value).__name__, 80), "text": _short(value, 200)}
-            }
+            name, text = _short(type(value).__name__, 80), _short(value, 200)
+            return {"object": {"type": name, "text": text}}
+        # Spent before the copies below are made. Base64 writes three bytes as four characters.
         self._spend(array.nbytes * 4 // 3)
         array = array.astype(array.dtype.newbyteorder("<"))
         body = {"dtype": array.dtype.str, "data": base64.b64encode(array.tobytes()).decode()}
@@ -201,7 +209,8 @@ class Encoder:
 
 
 def _as_array(value):
-    """An ndarray for NumPy values and TensorFlow tensors, else None."""
+    """Return the plain array of a NumPy value or TensorFlow tensor and its label, or None, ""."""
+    # Where NumPy is not loaded, no value can be of its types, and loading it would take time.
     numpy = sys.modules.get("numpy")
     if numpy is None:
         return None, ""
@@ -216,37 +225,42 @@ def _as_array(value):
 
 
 def _plain(numpy, array):
-    """Wider or exotic floats become float64; masked and other subclasses plain arrays."""
+    """Return the array with a dtype that answers allow, if its kind has one."""
+    # The check's side knows few dtypes: long doubles become float64, bfloat16 becomes float32.
     if array.dtype.kind in "fc" and array.dtype.char not in dtypes.CHARACTERS:
         return array.astype(complex if array.dtype.kind == "c" else float)
     return array.astype(numpy.float32) if array.dtype.name == "bfloat16" else array
 
 
 def _short(value, length):
-    """Text of a student's object, which may be hostile, at most `length` characters."""
+    """Return the text of a student's object, at most `length` characters of it."""
+    # `__repr__` may return a subclass of str with methods of its own, hence `str.__str__`. Lone
+    # surrogates cannot be encoded as UTF-8 later, hence the replacement.
     try:
-        text = (
-            value
-            if type(value) is str
-            else str.__str__(repr(value))
-            if not isinstance(value, BaseException)
-            else str.__str__(str(value))
-        )
+        if type(value) is str:
+            text = value
+        elif isinstance(value, BaseException):
+            text = str.__str__(str(value))
+        else:
+            text = str.__str__(repr(value))
         return text[:length].encode("utf-8", "replace").decode()
     except BaseException:
         return "?"
 
 
 @contextlib.contextmanager
-def _undisturbed():
-    """Random states, current figure, working directory and streams as they were before."""
+def _state_restored():
+    """Restore random states, open figures, the working directory and streams after the block.
+
+    The number and kind of questions must not change the results of the cells that follow.
+    """
     numpy = sys.modules.get("numpy")
     figures = sys.modules.get("matplotlib._pylab_helpers")
     python_state, folder = random.getstate(), os.getcwd()
     numpy_state = numpy.random.get_state() if numpy else None
     managers = list(figures.Gcf.figs.items()) if figures else []
     restore_tensorflow = _tensorflow_state()
-    silent = io.StringIO()
+    silent = io.StringIO()  # text printed by a question is no cell's output
     try:
         with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
             yield
@@ -262,7 +276,7 @@ def _undisturbed():
 
 
 def _tensorflow_state():
-    """Notes TensorFlow's and Keras' random states, if loaded; gives what restores them."""
+    """Return a function that restores TensorFlow's and Keras's random states as they are now."""
     eager = sys.modules.get("tensorflow.python.eager.context")
     if eager is None:
         return lambda: None
@@ -274,12 +288,13 @@ def _tensorflow_state():
         getattr(stateful, "global_generator", None),
         keras.get_global_attribute("global_seed_generator") if keras else None,
     ]
-    states = [(one.state, one.state.numpy()) for one in generators if one is not None]
+    states = [(item.state, item.state.numpy()) for item in generators if item is not None]
 
     def restore():
         if python_state is not None and context._rng.getstate() != python_state:
             context._rng.setstate(python_state)
-            # Kernels count their draws: the next one must start anew, as after set_seed.
+            # TensorFlow's kernels also count their draws. Without its cached kernels the next draw
+            # starts counting again, as after set_seed.
             eager.pywrap_tfe.TFE_ContextClearCaches(context._context_handle)
         for variable, value in states:
             variable.assign(value)

@@ -1,8 +1,9 @@
-"""Runs one submission's kernel inside the wall and obeys the trusted side, frame by frame.
+"""A driver: it runs one submission's kernel in the sandbox and obeys the trusted side.
 
-Requests carry an `id`; every reply repeats it. ``start`` sets the limits and starts the kernel,
-``furnish`` puts files beside the notebook, ``cell`` runs one cell, ``ask`` puts one question to the
-agent. The driver is the first process of its namespace: nothing inside can kill, stop or open it.
+Each request has an ``id``, which the reply repeats. ``start`` sets the limits and starts the
+kernel, ``furnish`` puts files beside the notebook, ``cell`` runs one cell, ``ask`` puts one
+question to the agent. The driver is process 1 of its PID namespace, so nothing inside can kill,
+stop or open it.
 """
 
 import ctypes
@@ -17,23 +18,27 @@ from . import agent, frames
 from .kernel import PR_SET_DUMPABLE, Kernel, fork
 from .outputs import Outputs
 
-INTERRUPT_GRACE_S = 3.0
+INTERRUPT_GRACE_S = 3.0  # shorter than `session.MARGIN_S`, so that the reply still comes in time
+READ_BYTES = 1 << 16
 
 
 def main():
     """Serve on standard input and output, with a kernel made here."""
+    # The kernel is forked from this process. Nothing in it may write into the frames.
     requests, replies = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, 0)
-    os.dup2(nothing, 1)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
     serve(requests, replies, Kernel())
 
 
 def serve(requests, replies, kernel):
-    """Obey the trusted side until it is gone."""
-    # The first process of a namespace hears no signal from inside but those that it has asked for.
+    """Carry out requests until the trusted side closes the wire."""
+    # From inside its namespace, process 1 gets only those signals for which it has a handler, and
+    # Python installs one for SIGINT.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # The notebook runs under the same user id: it must not open this process's descriptors.
+    # The notebook has the same user id. A process that is not dumpable keeps its descriptors and
+    # memory under /proc from it.
     ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     driver = Driver(kernel)
     operations = {
@@ -50,7 +55,7 @@ def serve(requests, replies, kernel):
 
 
 class Driver:
-    """One kernel process and what comes out of it."""
+    """A controller of one kernel process, which collects all that comes out of it."""
 
     def __init__(self, kernel):
         self._kernel = kernel
@@ -58,10 +63,13 @@ class Driver:
         self._pid = None
 
     def start(self, limits):
+        """Set the limits and start the kernel's process."""
         set_limits(limits)
         self._pid, self._socket, *streams = fork(self._kernel)
         self._frames = frames.Reader(self._socket.fileno())
         self._streams = dict(zip(streams, ("stdout", "stderr"), strict=True))
+        # The socket alone would not show the kernel's end: a process that the notebook has forked
+        # may still hold it open.
         self._death = os.pidfd_open(self._pid)
         self._poll = select.poll()
         for fd in (self._socket.fileno(), self._death, *streams):
@@ -69,16 +77,20 @@ class Driver:
         return {"status": "ok"}
 
     def furnish(self, text, timeout_s):
+        """Put the assignment's files beside the notebook and set environment variables."""
         status, _ = self._request({"op": "furnish", "text": text}, timeout_s, Outputs(0))
         return {"status": status}
 
     def run_cell(self, code, timeout_s, max_output_bytes):
+        """Run one cell and return its status and outputs."""
         outputs = Outputs(max_output_bytes)
         status, reply = self._request({"op": "cell", "code": code}, timeout_s, outputs)
         if status == "ok" and reply.get("status") != "ok":
             status = "error"
+        # The student's code can make the kernel send anything, so each field that goes out gets a
+        # fixed type and size.
         count = reply.get("execution_count")
-        return {  # the kernel may have sent anything: what leaves here has a type and a size
+        return {
             "status": status,
             "outputs": outputs.items,
             "truncated": outputs.truncated,
@@ -88,6 +100,7 @@ class Driver:
         }
 
     def ask(self, question, timeout_s, max_bytes):
+        """Return the agent's answer to one question."""
         request = {"op": "ask", "question": question, "max_bytes": max_bytes}
         status, reply = self._request(request, timeout_s, Outputs(0))
         answer = reply.get("answer")
@@ -96,19 +109,22 @@ class Driver:
         return {"status": status, "answer": answer if isinstance(answer, str) else ""}
 
     def stop(self):
+        """Kill the kernel if it is still running."""
         if self._pid is not None and not self._has_ended():
             os.kill(self._pid, signal.SIGKILL)
 
     def _request(self, request, timeout_s, outputs):
-        """How it ended, and the kernel's reply.
+        """Return the status of a request and the kernel's reply.
 
-        ``ok``, ``timeout`` (interrupted in time), ``stuck`` (it would not be interrupted and was
-        killed), ``garbage`` (it sent what is no frame) or ``died``.
+        The status is ``ok``, ``timeout`` (interrupted at the deadline), ``stuck`` (ignored the
+        interrupt and was killed), ``garbage`` (sent something that is not a frame) or ``died``.
         """
         number, deadline = next(self._numbers), time.monotonic() + timeout_s
         interrupted = False
         try:
-            self._receive(0, None, Outputs(0))  # what came between two requests is nobody's
+            # Outputs that arrived between two requests belong to neither, so they are dropped.
+            self._receive(0, None, Outputs(0))
+            # A kernel that no longer reads must not block the driver.
             self._socket.settimeout(timeout_s)
             self._socket.sendall(frames.pack({"id": number, **request}))
             while not self._has_ended():
@@ -125,15 +141,15 @@ class Driver:
             return self._kill("garbage")
         except TimeoutError:
             return self._kill("stuck")
-        except OSError:  # the socket was closed
+        except OSError:  # the kernel closed the socket
             return self._kill("died")
         return ("stuck" if interrupted else "died"), {}
 
     def _receive(self, timeout_s, number, outputs):
-        """Wait for something; the reply to request `number` if it has come, else None."""
+        """Wait for outputs or a reply; return the reply to request `number`, or None."""
         ready = {fd for fd, _ in self._poll.poll(max(0.0, timeout_s) * 1000)}
-        for fd in ready & self._streams.keys():  # what other programs wrote
-            self._take(fd, outputs)
+        for fd in ready & self._streams.keys():
+            self._read_stream(fd, outputs)
         if self._socket.fileno() in ready and not self._frames.feed():
             raise ConnectionResetError
         reply = None
@@ -143,17 +159,20 @@ class Driver:
             elif frame.get("id") == number and isinstance(frame.get("reply"), dict):
                 reply = frame["reply"]
         if reply is not None:
+            # Programs that the cell ran may have written just before its reply was sent.
             for fd, _ in self._poll.poll(0):
                 if fd in self._streams:
-                    self._take(fd, outputs)
+                    self._read_stream(fd, outputs)
         return reply
 
-    def _take(self, fd, outputs):
-        data = os.read(fd, 1 << 16)
+    def _read_stream(self, fd, outputs):
+        """Read what programs other than the kernel have written to standard output or error."""
+        data = os.read(fd, READ_BYTES)
         if data:
             text = data.decode("utf-8", "replace")
             outputs.add("stream", {"name": self._streams[fd], "text": text})
         else:
+            # A closed pipe is always ready, so polling it would never wait again.
             self._poll.unregister(fd)
             del self._streams[fd]
 
@@ -163,12 +182,15 @@ class Driver:
         return status, {}
 
     def _has_ended(self):
-        """Whether the kernel has; buries other processes, whose CPU time then counts for this one."""
+        """Return whether the kernel has ended, and reap the other processes that have."""
+        # Process 1 becomes the parent of all orphans. Reaping one also adds its CPU time to the
+        # driver's, where the watchdog counts it. WNOWAIT leaves the kernel itself unreaped, so its
+        # process id cannot pass to another process that a signal would then hit.
         while True:
-            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if found is None or found.si_pid == self._pid:
-                return found is not None
-            os.waitpid(found.si_pid, 0)
+            child = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if child is None or child.si_pid == self._pid:
+                return child is not None
+            os.waitpid(child.si_pid, 0)
 
 
 def _text(value, length):
@@ -176,9 +198,10 @@ def _text(value, length):
 
 
 def set_limits(limits):
-    """Limits of each process; the kernel inherits them and cannot raise them again."""
+    """Set resource limits of each process; the kernel inherits them and cannot raise them."""
     for name, amount in limits.items():
-        which = getattr(resource, "RLIMIT_" + name)
-        _, hard = resource.getrlimit(which)
+        limit = getattr(resource, "RLIMIT_" + name)
+        # The machine may allow less than we do. Raising a hard limit is an error here.
+        _, hard = resource.getrlimit(limit)
         amount = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
-        resource.setrlimit(which, (amount, amount))
+        resource.setrlimit(limit, (amount, amount))

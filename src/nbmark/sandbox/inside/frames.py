@@ -1,26 +1,28 @@
-"""Frames: four bytes of length (big endian) and a JSON object, over any descriptor."""
+"""Frames over any descriptor: four bytes of length (big endian), then a JSON object."""
 
 import json
 import os
 import struct
 
 HEADER = struct.Struct(">I")
+# A header may claim 4 GiB. The driver must not collect that much for a kernel that lies.
 MAX_BYTES = 64 << 20
+READ_BYTES = 1 << 20
 
 
 class Garbage(Exception):
-    """What came is no frame."""
+    """The bytes received are not a frame."""
 
 
 class Reader:
-    """Takes frames out of what arrives piece by piece."""
+    """A reader that assembles frames from bytes as they arrive."""
 
     def __init__(self, fd):
         self._fd = fd
-        self._kept = bytearray()
+        self._buffer = bytearray()
 
     def read(self):
-        """The next frame, None once the other end has closed; waits for it."""
+        """Wait for the next frame and return it, or None once the other end has closed."""
         while True:
             frame = self.next()
             if frame is not None:
@@ -29,25 +31,26 @@ class Reader:
                 return None
 
     def feed(self):
-        """Keep what has arrived; False once the other end has closed."""
-        data = os.read(self._fd, 1 << 20)
-        self._kept += data
+        """Buffer the bytes that have arrived; return False once the other end has closed."""
+        data = os.read(self._fd, READ_BYTES)
+        self._buffer += data
         return bool(data)
 
     def next(self):
-        """A frame that is complete, else None."""
-        if len(self._kept) < HEADER.size:
+        """Return the next complete frame from the buffer, or None."""
+        if len(self._buffer) < HEADER.size:
             return None
-        end = HEADER.size + HEADER.unpack_from(self._kept)[0]
+        end = HEADER.size + HEADER.unpack_from(self._buffer)[0]
+        # Checked before the frame is complete, so that the buffer cannot grow beyond it.
         if end > MAX_BYTES:
             raise Garbage
-        if len(self._kept) < end:
+        if len(self._buffer) < end:
             return None
-        body = bytes(self._kept[HEADER.size : end])
-        del self._kept[:end]
+        body = bytes(self._buffer[HEADER.size : end])
+        del self._buffer[:end]
         try:
             frame = json.loads(body)
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError):  # deep nesting exhausts the parser's stack
             raise Garbage from None
         if not isinstance(frame, dict):
             raise Garbage
@@ -55,13 +58,13 @@ class Reader:
 
 
 def pack(value: object, default: object = None) -> bytes:
-    """Return the bytes of one frame; `default` turns what is not JSON into JSON, as in `json`."""
+    """Return the bytes of one frame; `default` converts other objects, as in `json`."""
     body = json.dumps(value, default=default).encode()
     return HEADER.pack(len(body)) + body
 
 
 def write(fd, value, default=None):
-    """Write one frame, however often the descriptor takes only a part; `default` as in `pack`."""
+    """Write one whole frame, in as many parts as the descriptor takes; `default` as in `pack`."""
     data = memoryview(pack(value, default))
     while data:
         data = data[os.write(fd, data) :]

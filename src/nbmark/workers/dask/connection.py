@@ -1,4 +1,4 @@
-"""How to reach a Dask cluster: its address, and the certificates without which nothing is sent."""
+"""The way to a Dask cluster: its address, and the certificates that encrypt the connection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nbmark.untrusted.text import one_line
 
 @dataclass(frozen=True)
 class Tls:
-    """Files in PEM format: the authority that signs everybody's certificate, and our own."""
+    """Files in PEM format: the authority that signed all certificates, and our own certificate."""
 
     ca: Path
     certificate: Path
@@ -24,21 +24,21 @@ class Tls:
 
 
 class Connection:
-    """How to reach a cluster.
+    """The options for reaching a cluster.
 
     Parameters
     ----------
     address
         The scheduler's: ``tls://host:port``, or ``tcp://`` on this very machine.
     tls
-        None for what Dask's own configuration says (``distributed.comm.tls``).
+        None for the certificates in Dask's own configuration (``distributed.comm.tls``).
     patience_s
         How long the cluster may be without any worker.
 
     Raises
     ------
     UsageError
-        If it would not be encrypted, or cannot be for lack of certificates; nothing was sent.
+        If the connection would not be encrypted, or certificates are missing; nothing was sent.
     """
 
     def __init__(self, address: str, tls: Tls | None, patience_s: float) -> None:
@@ -48,6 +48,7 @@ class Connection:
 
 
 def _security(address: str, tls: Tls | None) -> distributed.Security:
+    """Return Dask's object for encryption, after checking that it will encrypt."""
     try:
         scheme, location = parse_address(address)
         parse_host_port(location)
@@ -56,13 +57,18 @@ def _security(address: str, tls: Tls | None) -> distributed.Security:
     if scheme != "tls":
         if not is_private(address):
             raise UsageError(
-                f"--scheduler {address} is not encrypted: whoever is on the way could read the "
+                f"--scheduler {address} is not encrypted: anybody on the network could read the "
                 "hidden checks and change grades. Start scheduler and workers with TLS "
                 f"(docs/scale.md) and give tls://{location}"
             )
         if tls is not None:
             raise UsageError(f"--scheduler {address}: the --tls options need an address tls://")
+        # On this machine alone, Dask's configuration for other clusters must not demand TLS.
         return distributed.Security(require_encryption=False)
+    return _encrypted(address, tls)
+
+
+def _encrypted(address: str, tls: Tls | None) -> distributed.Security:
     files = {}
     if tls is not None:
         files = {
@@ -71,9 +77,11 @@ def _security(address: str, tls: Tls | None) -> distributed.Security:
             "tls_client_key": str(tls.key),
         }
     security = distributed.Security(require_encryption=True, **files)
+    # Dask reads the files when it connects, and reports bad ones only in a traceback. Reading them
+    # here gives one line, before anything is sent.
     try:
         context = security.get_connection_args("client")["ssl_context"]
-    except OSError as error:  # ssl.SSLError is one
+    except OSError as error:  # a missing file, or ssl.SSLError, which is an OSError too
         raise UsageError(
             f"the certificate for --scheduler {address}: {one_line(str(error), 300)}"
         ) from error
@@ -86,7 +94,7 @@ def _security(address: str, tls: Tls | None) -> distributed.Security:
 
 
 def is_private(address: str) -> bool:
-    """Whether nobody can read along: it is encrypted, or does not leave the machine."""
+    """Return whether a connection is encrypted or does not leave this machine."""
     scheme, location = parse_address(address)
     if scheme != "tcp":
         return bool(scheme == "tls")
@@ -94,4 +102,5 @@ def is_private(address: str) -> bool:
     try:
         return bool(host == "localhost" or ipaddress.ip_address(host).is_loopback)
     except ValueError:
+        # Any other name may lead off this machine, as `127.0.0.1.example` does.
         return False

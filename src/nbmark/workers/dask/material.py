@@ -1,7 +1,8 @@
-"""An assignment's material as bytes, and the shelf of a machine that submissions are sent to.
+"""An assignment's material as bytes, and the cache for it on a machine that runs submissions.
 
-No file system is shared: what decides a grade travels with the work, is unpacked once into a folder
-that nobody else can enter and no sandbox shows, and serves all submissions after that.
+No file system is shared. The files that decide a grade travel with the work. A worker unpacks them
+once, into a folder that other users cannot enter and no sandbox shows, and uses them for all
+submissions.
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ from nbmark.errors import InfrastructureError
 from nbmark.sandbox import walls
 from nbmark.workers.pool import CheckPool
 
-ELSEWHERE = "start the worker with another --local-directory"
-KEPT = 2  # two graders may share a cluster; more would hold memory for nobody
+OTHER_FOLDER = "start the worker with another --local-directory"
+# Two graders may share a cluster. A third material would only hold memory: each one keeps a fork
+# server with its libraries.
+MAX_MATERIALS = 2
 
 
 def packed(assignment: Assignment) -> bytes:
-    """The assignment's material as ``tar.gz``: equal material gives equal bytes."""
+    """Return the assignment's material as ``tar.gz``; equal material gives equal bytes."""
     root = assignment.course.root
     data = io.BytesIO()
+    # The hash of these bytes names the material on the workers, so no time may enter them.
     with (
         gzip.GzipFile(fileobj=data, mode="wb", mtime=0) as compressed,
         tarfile.open(fileobj=compressed, mode="w", format=tarfile.PAX_FORMAT) as archive,
@@ -43,12 +47,12 @@ def packed(assignment: Assignment) -> bytes:
 
 
 def unpack(data: bytes, folder: Path) -> None:
-    """Write the regular files of an archive below `folder`; anything else in it is an error.
+    """Write the regular files of an archive below `folder`; any other entry is an error.
 
     Raises
     ------
     InfrastructureError
-        If an entry is no regular file, or would be written elsewhere.
+        If an entry is not a regular file, or would be written elsewhere.
     """
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
         for entry in archive:
@@ -58,12 +62,13 @@ def unpack(data: bytes, folder: Path) -> None:
                 raise InfrastructureError(f"the material has an entry '{entry.name}' of a bad kind")
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
+            # "x" refuses a name that occurs twice.
             with path.open("xb") as file:
                 shutil.copyfileobj(content, file)
 
 
 class MaterialMissing(Exception):
-    """The shelf lacks the material and did not get it along."""
+    """The cache lacks a material, and the request did not bring it along."""
 
 
 @dataclass
@@ -80,17 +85,17 @@ class _Material:
 
 
 class MaterialCache:
-    """The newest materials of a machine; its threads share them."""
+    """The newest materials of a machine, shared by its threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: dict[str, _Material] = {}  # the newest last
+        self._materials: dict[str, _Material] = {}  # the most recently used one last
 
     @contextlib.contextmanager
     def checks(
         self, key: str, data: bytes, name: str, sandbox: str, home: str, threads: int
     ) -> Iterator[CheckPool]:
-        """The check processes of a material, which stays for the block at least.
+        """Give the check processes of a material, which stays at least until the block ends.
 
         Parameters
         ----------
@@ -99,26 +104,26 @@ class MaterialCache:
         data
             The material as `packed`, empty if it should be here already.
         home
-            The folder for temporary files, in which the material gets one of its own.
+            The folder for temporary files, in which the material gets a folder of its own.
         threads
-            How many use it at most: each has a check process, all of them one fork server.
+            How many threads use it at most. Each has a check process; all share a fork server.
 
         Raises
         ------
         MaterialMissing
-            If it is not here, and `data` is empty.
+            If the material is not here, and `data` is empty.
         SandboxUnavailable
-            If students' code could read what lies in `home`.
+            If students' code could read the files in `home`.
         """
         with self._lock:
-            material = self._kept.pop(key, None)
+            material = self._materials.pop(key, None)
             if material is None:
                 material = _received(data, name, sandbox, home, threads)
-            self._kept[key] = material
+            self._materials[key] = material
             material.in_use += 1
-            unused = [key for key, one in self._kept.items() if not one.in_use]
-            for old in unused[: max(0, len(self._kept) - KEPT)]:
-                self._kept.pop(old).close()
+            surplus = max(0, len(self._materials) - MAX_MATERIALS)
+            for unused in self._unused()[:surplus]:
+                self._materials.pop(unused).close()
         try:
             yield material.pool
         finally:
@@ -128,14 +133,19 @@ class MaterialCache:
     def close(self) -> None:
         """End everything that is not in use, and remove its files."""
         with self._lock:
-            for key in [key for key, one in self._kept.items() if not one.in_use]:
-                self._kept.pop(key).close()
+            for unused in self._unused():
+                self._materials.pop(unused).close()
+
+    def _unused(self) -> list[str]:
+        """Return the keys of materials that no thread uses, the oldest first."""
+        return [key for key, material in self._materials.items() if not material.in_use]
 
 
 def _received(data: bytes, name: str, sandbox: str, home: str, threads: int) -> _Material:
     if not data:
         raise MaterialMissing
-    walls.refuse_exposed(sandbox, Path(home), ELSEWHERE)
+    # Before anything is written: the archive holds the hidden checks.
+    walls.refuse_exposed(sandbox, Path(home), OTHER_FOLDER)
     folder = Path(tempfile.mkdtemp(prefix="nbmark-", dir=home))  # mode 0700
     try:
         unpack(data, folder)

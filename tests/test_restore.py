@@ -1,0 +1,79 @@
+"""Restoring a submission puts every locked cell back, and finds answers that were moved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from nbmark.intake.restore import restore
+from nbmark.notebooks import Cell
+
+SOURCE = [
+    Cell("code", "data = 1", {"grade_id": "data", "locked": True}),
+    Cell("code", "x = 1", {"grade_id": "x-answer", "solution": True}),
+    Cell("code", "assert x", {"grade_id": "x", "grade": True, "locked": True, "points": 1}),
+]
+TASKS = [
+    *SOURCE,
+    Cell("code", "y = 1", {"grade_id": "y-answer", "solution": True}),
+    Cell("code", "assert y", {"grade_id": "y", "grade": True, "locked": True, "points": 1}),
+    Cell("markdown", "why", {"grade_id": "w", "grade": True, "solution": True, "points": 1}),
+]
+
+
+def tasks(order: str) -> list[Cell]:
+    """Return the cells of `TASKS` in another order, given as a digit for each cell."""
+    return [TASKS[int(digit)] for digit in order]
+
+
+def test_locked_cells_come_back_as_the_instructor_wrote_them():
+    submitted = [
+        Cell("markdown", "hi"),
+        Cell("markdown", "print('passed')", {"grade_id": "x", "points": 99}),
+        Cell("code", "x = 2", {"grade_id": "x-answer"}),
+    ]
+    restored = restore(submitted, SOURCE)
+    assert [cell.source for cell in restored] == ["data = 1", "hi", "x = 2", "assert x"]
+    assert restored[3] == SOURCE[2]
+    assert restored[0].restored
+
+
+def test_the_last_of_two_cells_with_one_grade_id_counts():
+    submitted = [
+        Cell("code", "x = 1", {"grade_id": "x-answer"}),
+        Cell("code", "x = 2", {"grade_id": "x-answer"}),
+    ]
+    answers = [cell for cell in restore(submitted, SOURCE) if cell.grade_id == "x-answer"]
+    assert [cell.source for cell in answers] == ["x = 2"]
+
+
+def test_cells_that_lost_their_ids_are_matched_by_text_and_place():
+    submitted = [
+        replace(cell, nbgrader={}, source=cell.source.replace("= 1", "= 2")) for cell in TASKS
+    ]
+    submitted[2] = replace(submitted[2], source="assert x  # ok")
+    restored = restore(submitted, TASKS)
+    assert [cell.grade_id for cell in restored] == [cell.grade_id for cell in TASKS]
+    assert [cell.source for cell in restored if cell.is_solution] == ["x = 2", "y = 2", "why"]
+    assert not any(cell.doubt or cell.restored for cell in restored)
+
+
+@pytest.mark.parametrize("order", ["201345", "021345", "543210", "013245", "420135"])
+def test_tests_stand_below_their_answers_wherever_a_student_put_them(order):
+    grade_ids = [cell.grade_id for cell in restore(tasks(order), TASKS)]
+    assert sorted(grade_ids) == sorted(cell.grade_id for cell in TASKS)
+    for task in ("x", "y"):
+        assert grade_ids.index(f"{task}-answer") < grade_ids.index(task)
+
+
+def test_an_answer_that_was_moved_up_stays_there():
+    restored = restore(tasks("031245"), TASKS)
+    assert [cell.grade_id for cell in restored] == ["data", "y-answer", "x-answer", "x", "y", "w"]
+
+
+def test_a_missing_answer_casts_doubt_on_its_own_task_only():
+    restored = restore(tasks("0124"), TASKS)
+    doubts = {cell.grade_id: cell.doubt for cell in restored if cell.doubt}
+    assert doubts.keys() == {"y", "w"}
+    assert "'y-answer'" in doubts["y"]
