@@ -30,8 +30,8 @@ WRONG_NAMES = {
     "grade toy --sandbox jail": "'jail' is not one of 'bubblewrap', 'none'",
     "grad toy": "no command 'grad' under nbmark (found: doctor, grade, regrade, verify). Did you "
     "mean 'grade'?",
-    "--workers 2": "No such option '--workers' ('nbmark --help' tells what it takes)",
-    "grade toy --workers 0": "0 is not in the range 1<=x<=512 ('nbmark grade --help' tells what",
+    "--workers 2": "No such option '--workers' ('nbmark --help' lists the options)",
+    "grade toy --workers 0": "0 is not in the range 1<=x<=512 ('nbmark grade --help' lists the",
     "grade toy --forc": "No such option '--forc'. Did you mean '--force'?",
     "grade toy play": "unexpected extra argument (play)",
     "grade toy --course nowhere": "'nowhere' does not exist",
@@ -312,11 +312,11 @@ BROKEN_FILES = {
     ),
     "a configuration that fails": (
         lambda course: edit(course / "nbgrader_config.py", "c = get_config()", "c = {}['x']"),
-        "nbgrader_config.py cannot be used: KeyError: 'x'; mend it in /",
+        "nbgrader_config.py cannot be used: KeyError: 'x'; fix it in /",
     ),
     "limits in another encoding": (
         lambda course: (course / "graders/toy/assignment.toml").write_bytes(b"# caf\xe9\n"),
-        "graders/toy/assignment.toml is no TOML in UTF-8: 'utf-8' codec can't decode byte 0xe9",
+        "graders/toy/assignment.toml is not TOML in UTF-8: 'utf-8' codec can't decode byte 0xe9",
     ),
     "a grade cell without points": (
         lambda course: edit(course / "source/toy/toy.ipynb", '"points": 3,', ""),

@@ -141,8 +141,8 @@ def test_a_refusal_of_the_database_is_reported_in_one_line(graded):
         gradebook.db.connection().exec_driver_sql(
             "CREATE TRIGGER t BEFORE UPDATE ON grade BEGIN SELECT RAISE(ABORT, 'no more'); END"
         )
+    ben = graded_submission(graded, "ben")
     with pytest.raises(InfrastructureError) as caught:
-        ben = graded_submission(graded, "ben")
         course_gradebook(graded).record(ben, {"a": score(0)}, SUBMITTED_AT)
     assert str(caught.value).endswith("the scores of 'ben': (sqlite3.IntegrityError) no more")
 

@@ -1,4 +1,4 @@
-"""The attacks of this folder, and the course that they are handed in to."""
+"""The attacks in this folder, and the course that they attack."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STAMP = "2026-11-02 10:00:00.000000 UTC"
 
 
 def cases() -> list[Case]:
-    """All cases, family by family."""
+    """Return all cases, family by family."""
     return [
         Case(path.parent.parent.name, path.parent.name, **tomllib.loads(path.read_text()))
         for path in sorted(HERE.glob("*/*/case.toml"))
@@ -34,27 +34,27 @@ class Case:
     Parameters
     ----------
     does, good
-        What it does, and what a good grader must do.
+        What the attack does, and what a good grader must do.
     points, at_least
-        The automatic points it must earn; where luck plays a part, between the two.
+        The automatic points that it must earn; where chance plays a part, between the two.
     base
         ``release`` (nothing solved) or ``reference`` (everything else right).
     answers
         Grade id of a cell → its new source.
     files
-        Name → text of files that are handed in beside the notebook.
+        Name → text of the files beside the notebook.
     copies
-        How many students hand it in, one after the other.
+        How many students submit it, one after the other.
     folder
-        Another name of the student's folder than the suite would give.
+        The name of the student's folder, if it belongs to the attack; otherwise the suite picks one.
     outcome
         ``graded``, or ``not graded`` where the submission must be refused by name.
     says
-        Sentences that its feedback, or the refusal, must hold.
+        Sentences that the feedback, or the refusal, must contain.
     look
-        Whether the instructor must be told to look.
+        Whether a person must look at the submission.
     cheat
-        Whether it is after points, and so is tried on stock nbgrader too.
+        Whether it is after points; `bench/cheats.py` tries those on stock nbgrader too.
     """
 
     family: str
@@ -75,7 +75,10 @@ class Case:
     cheat: bool = False
 
     def submit(self, folder: Path, material: Path, places: Mapping[str, str]) -> None:
-        """Write what the attacker hands in; `places` replaces the words in capitals."""
+        """Write the attacker's submission.
+
+        `places` says what stands for words like ``@TCP@``: ports and paths are known only now.
+        """
         folder.mkdir(parents=True)
         (folder / "timestamp.txt").write_text(STAMP)
         notebook = self.notebook(material, places)
@@ -90,7 +93,7 @@ class Case:
             (folder / f"{self.assignment}.ipynb").write_text(json.dumps(notebook))
 
     def notebook(self, material: Path, places: Mapping[str, str]) -> dict[str, Any]:
-        """The release or the solved source with this case's cells in it."""
+        """Return the release, or the solved source, with this case's cells in it."""
         kind = "release" if self.base == "release" else "source"
         path = material / kind / self.assignment / f"{self.assignment}.ipynb"
         notebook: dict[str, Any] = json.loads(path.read_text())
@@ -103,7 +106,7 @@ class Case:
 
 
 def make_course(course: Path, canary: str, *assignments: str, settings: str = "") -> None:
-    """The targets, released, tried on their own answers, with a canary where nobody may look."""
+    """Make a course with released and verified assignments, and a canary among its checks."""
     shutil.copytree(HERE / "course", course)
     shutil.copy(ROOT / "source" / "keras" / "quiet_tensorflow.py", course / "source" / "tensors")
     shutil.copy(ROOT / "nbgrader_config.py", course)
@@ -112,14 +115,14 @@ def make_course(course: Path, canary: str, *assignments: str, settings: str = ""
     for assignment in assignments:
         with (course / "graders" / assignment / "assignment.toml").open("a") as file:
             file.write(settings)
-        for command in ("nbgrader generate_assignment", "nbmark verify"):
-            program, *words = command.split()
+        for program, command in (("nbgrader", "generate_assignment"), ("nbmark", "verify")):
             subprocess.run(
-                [BIN / program, *words, assignment], cwd=course, check=True, capture_output=True
+                [BIN / program, command, assignment], cwd=course, check=True, capture_output=True
             )
 
 
 def _module(path: Path) -> Any:
+    """Import a ``make.py``; all have that name, so each gets a module name of its own."""
     spec = importlib.util.spec_from_file_location(f"make_{path.parent.name}", path)
     if spec is None or spec.loader is None:
         raise ImportError(path)

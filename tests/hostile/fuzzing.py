@@ -1,4 +1,4 @@
-"""Notebooks and answers that Hypothesis makes up, and what must come of them."""
+"""Made-up notebooks and answers: each must end in a grade or in a named error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from nbmark.checks.declare import plain_data
+from nbmark.checks import plain_data
 from nbmark.checks.student import Student
 from nbmark.errors import CheckFailed
 
@@ -80,19 +80,22 @@ CELLS = st.fixed_dictionaries(
         "execution_count": JSON,
     },
 )
-KEEP = st.sampled_from(["keep", "keep", "drop", "twice", "change"])
+FATES = st.sampled_from(["keep", "keep", "drop", "twice", "change"])
 
 
 @st.composite
 def notebooks(draw: Callable[[Any], Any], released: Mapping[str, Any]) -> bytes:
-    """A submission: the release with cells changed, dropped, doubled, moved and added, or not JSON."""
+    """Draw a submission: the release with cells changed, dropped, doubled, moved and added.
+
+    Every tenth also has some bytes cut out or replaced, so that it may not be JSON.
+    """
     notebook = copy.deepcopy(dict(released))
     cells: list[Any] = []
     for cell in notebook["cells"]:
-        what = draw(KEEP)
-        if what == "change":
+        fate = draw(FATES)
+        if fate == "change":
             cell |= draw(CELLS)
-        cells += [cell] * {"drop": 0, "twice": 2}.get(what, 1)
+        cells += [cell] * {"drop": 0, "twice": 2}.get(fate, 1)
     cells += draw(st.lists(CELLS | JSON, max_size=3))
     notebook["cells"] = draw(st.permutations(cells)) if draw(st.booleans()) else cells
     if draw(st.integers(0, 4)) == 0:
@@ -104,9 +107,9 @@ def notebooks(draw: Callable[[Any], Any], released: Mapping[str, Any]) -> bytes:
     return data
 
 
-def made(strategy: st.SearchStrategy[bytes], number: int, start: int) -> list[bytes]:
-    """So many examples; `start` decides which."""
-    found: list[bytes] = []
+def examples_of(strategy: st.SearchStrategy[bytes], number: int, start: int) -> list[bytes]:
+    """Return `number` examples of a strategy; `start` seeds the choice."""
+    examples: list[bytes] = []
 
     @seed(start)
     @settings(
@@ -118,38 +121,41 @@ def made(strategy: st.SearchStrategy[bytes], number: int, start: int) -> list[by
     )
     @given(strategy)
     def collect(example: bytes) -> None:
-        found.append(example)
+        examples.append(example)
 
     collect()
-    return found
+    return examples
 
 
 def grade_notebooks(course: Path, number: int, start: int) -> list[str]:
-    """Grade so many made up notebooks as one class: what went wrong, one line each."""
+    """Grade `number` made-up notebooks as one class; return a line for each failure of ours."""
     released = json.loads((course / "release" / "target" / "target.ipynb").read_text())
-    examples = made(notebooks(released), number, start)
+    examples = examples_of(notebooks(released), number, start)
     for index, data in enumerate(examples):
         folder = course / "submitted" / f"fuzz-{start}-{index}" / "target"
         folder.mkdir(parents=True)
         (folder / "target.ipynb").write_bytes(data)
         (folder / "timestamp.txt").write_text(attacks.STAMP)
-    done = subprocess.run(
+    completed = subprocess.run(
         [attacks.BIN / "nbmark", "grade", "target", "--json"],
         cwd=course,
         text=True,
         capture_output=True,
         check=False,
     )
-    if "Traceback" in done.stderr or not done.stdout:
-        return [f"the batch was stopped: {done.stderr[-2000:]}"]
-    rows = json.loads(done.stdout)["students"]
+    if "Traceback" in completed.stderr or not completed.stdout:
+        return [f"the batch was stopped: {completed.stderr[-2000:]}"]
+    rows = json.loads(completed.stdout)["students"]
     troubles = [
         f"{row['student']}: {row['outcome']}: {row['trouble']}"
         for row in rows
         if row["outcome"] != "graded" and not row["trouble"].strip()
     ]
     troubles += [
-        f"{row['student']}: {one['trace']}" for row in rows for one in row["checks"] if one["trace"]
+        f"{row['student']}: {result['trace']}"
+        for row in rows
+        for result in row["checks"]
+        if result["trace"]
     ]
     if len(rows) != len(examples):
         troubles.append(f"{len(examples)} notebooks, {len(rows)} rows")
@@ -170,43 +176,11 @@ VALID = [
     {"error": {"kind": "missing-name", "name": "a"}},
     {"error": {"kind": "raised", "type": "E"}},
 ]
-KEYS = [
-    "ok",
-    "error",
-    "float",
-    "complex",
-    "list",
-    "tuple",
-    "dict",
-    "array",
-    "scalar",
-    "object",
-    "dtype",
-    "shape",
-    "data",
-    "type",
-    "text",
-    "kind",
-    "name",
-    "",
-]
-LEAVES: list[Any] = [
-    None,
-    True,
-    0,
-    -1,
-    1.5,
-    1e308,
-    10**40,
-    "",
-    "nan",
-    "<f8",
-    "|O",
-    "<U3",
-    "f8,f8",
-    "AAAA",
-    "\ud800",
-    "x" * 50,
+WORDS = "ok error float complex list tuple dict array scalar object dtype shape data type text"
+KEYS = [*WORDS.split(), "kind", "name", ""]
+PLAIN_LEAVES: list[Any] = [None, True, 0, -1, 1.5, 1e308, 10**40]
+TEXT_LEAVES = ["", "nan", "<f8", "|O", "<U3", "f8,f8", "AAAA", "\ud800", "x" * 50]
+TREES: list[Any] = [
     [],
     {},
     [[]],
@@ -218,13 +192,14 @@ LEAVES: list[Any] = [
     [2**63, -5],
     {"complex": [1]},
 ]
+REPLACEMENTS = [*PLAIN_LEAVES, *TEXT_LEAVES, *TREES]
 ALPHABET = '{}[]":,.-+e0123456789truefalsnl\\u<>f8bi=?'
 
 
 def judge_answers(number: int, start: int) -> list[str]:
-    """Decode and judge so many random and mutated answers: any error that is not the student's."""
+    """Judge `number` random and mutated answers; return a line for each error of ours."""
     rng = random.Random(start)  # noqa: S311
-    texts = [json.dumps(one) for one in VALID]
+    texts = [json.dumps(answer) for answer in VALID]
     troubles = []
     for _ in range(number):
         text = _mutated(rng, texts)
@@ -240,7 +215,7 @@ def judge_answers(number: int, start: int) -> list[str]:
 
 
 def _mutated(rng: random.Random, texts: list[str]) -> str:
-    """Mostly a changed tree, which is still JSON; sometimes changed text or mere bytes."""
+    """Return mostly a changed tree, which is still JSON; sometimes changed text or random bytes."""
     kind = rng.random()
     if kind < 0.05:
         return bytes(rng.randrange(256) for _ in range(rng.randrange(60))).decode(
@@ -251,21 +226,22 @@ def _mutated(rng: random.Random, texts: list[str]) -> str:
 
 
 def _mangled(rng: random.Random, value: Any) -> Any:
-    """The same tree with some values, keys and lengths changed."""
+    """Return the same tree with some values, keys and lengths changed."""
     if rng.random() < 0.08:
-        return rng.choice(LEAVES)
+        return rng.choice(REPLACEMENTS)
     if isinstance(value, list):
-        found = [_mangled(rng, one) for one in value]
-        return found * rng.choice([0, 1, 1, 1, 1, 1, 2])
+        elements = [_mangled(rng, element) for element in value]
+        return elements * rng.choice([0, 1, 1, 1, 1, 1, 2])
     if isinstance(value, dict):
         return {
-            rng.choice(KEYS) if rng.random() < 0.05 else key: _mangled(rng, one)
-            for key, one in value.items()
+            rng.choice(KEYS) if rng.random() < 0.05 else key: _mangled(rng, element)
+            for key, element in value.items()
         }
     return value
 
 
 def _cut(rng: random.Random, text: str, texts: list[str]) -> str:
+    """Return the text with up to four insertions, deletions and pieces of other texts."""
     for _ in range(rng.randrange(1, 5)):
         place, kind = rng.randrange(len(text) + 1), rng.random()
         if kind < 0.4:

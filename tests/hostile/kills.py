@@ -1,4 +1,4 @@
-"""Kills the grader again and again at random moments, and looks at what is left each time."""
+"""Kill the grader at random moments again and again, and check the grades after each kill."""
 
 from __future__ import annotations
 
@@ -13,22 +13,30 @@ from pathlib import Path
 
 from helpers import HALF, RIGHT, dump_gradebook, submit_toy
 
+# Student → an answer, and the points that it earns.
 ANSWERS = {"ada": (RIGHT, 3.0), "ben": (HALF, 2.0), "cleo": (RIGHT, 3.0), "dina": ("a = 0", 0.0)}
-LONGEST_S = 4.0
+LONGEST_S = 4.0  # about what a whole grading takes, so that a kill may hit any step
 GRADE = [sys.executable, "-m", "nbmark.commands.cli", "grade", "toy"]
 
 
 def kill_and_resume(course: Path, kills: int, start: int) -> list[str]:
-    """Hand in, kill the grading at a random moment, look; after so many kills let it finish.
+    """Kill a grading at a random moment, check the grades, and repeat; let the last one finish.
 
-    Each grading that a kill did not catch is followed by new work of the same students, so that
-    there is always something due. One line for each grade that was lost, doubled or invented.
+    Whenever a grading finishes before its kill, the same students submit new work, so that
+    something is always due. Return a line for each grade that was lost, doubled or invented.
+
+    Parameters
+    ----------
+    kills
+        How many gradings are killed.
+    start
+        Seeds the random moments.
     """
     rng = random.Random(start)  # noqa: S311
     troubles: list[str] = []
-    caught = rounds = 0
-    _hand_in(course, rounds)
-    while caught < kills:
+    killed = rounds = 0
+    _submit_all(course, rounds)
+    while killed < kills:
         process = subprocess.Popen(
             GRADE,
             cwd=course,
@@ -40,49 +48,50 @@ def kill_and_resume(course: Path, kills: int, start: int) -> list[str]:
             process.wait(rng.uniform(0.0, LONGEST_S))
         except subprocess.TimeoutExpired:
             _kill(process, whole=rng.random() < 0.5)
-            caught += 1
-            troubles += _looked_at(course, f"after kill {caught}")
+            killed += 1
+            troubles += _wrong_grades(course, f"after kill {killed}")
         else:
-            troubles += _finished(course, process.returncode, f"round {rounds}")
+            troubles += _unfinished(course, process.returncode, f"round {rounds}")
             rounds += 1
-            _hand_in(course, rounds)
-    done = subprocess.run(GRADE, cwd=course, check=False, capture_output=True, text=True)
-    return troubles + _finished(course, done.returncode, f"in the end: {done.stderr[-300:]}")
+            _submit_all(course, rounds)
+    last = subprocess.run(GRADE, cwd=course, check=False, capture_output=True, text=True)
+    return troubles + _unfinished(course, last.returncode, f"in the end: {last.stderr[-300:]}")
 
 
-def _hand_in(course: Path, number: int) -> None:
-    """New work of everybody that earns what the last earned."""
+def _submit_all(course: Path, number: int) -> None:
+    """Submit new work of every student, which earns the same points as the last."""
     shutil.rmtree(course / "submitted", ignore_errors=True)
     for student in ANSWERS:
         submit_toy(course, student, f"# attempt {number}\n{ANSWERS[student][0]}")
 
 
 def _kill(process: subprocess.Popen[bytes], whole: bool) -> None:
-    """End the coordinator, or it and everything that it has started in its session."""
+    """Kill the coordinator, or its whole process group."""
     if whole:
         os.killpg(process.pid, signal.SIGKILL)
     else:
         process.kill()
     process.wait()
-    time.sleep(0.05)
+    time.sleep(0.05)  # its children end with it, but not at the same instant
 
 
-def _looked_at(course: Path, when: str) -> list[str]:
-    """Every grade that is there must be the right one, whole, and there once."""
+def _wrong_grades(course: Path, when: str) -> list[str]:
+    """Return a line for each grade in the gradebook that is wrong, incomplete or there twice."""
     rows = dump_gradebook(course, "toy")
     names = [row["student"] for row in rows]
-    troubles = [f"{when}: {one} twice" for one in names if names.count(one) > 1]
+    troubles = [f"{when}: {name} twice" for name in names if names.count(name) > 1]
     for row in rows:
-        found = row["notebooks"]["toy"]["grades"]["a"][0]
-        if found != ANSWERS[row["student"]][1]:
-            troubles.append(f"{when}: {row['student']} has {found}")
+        points = row["notebooks"]["toy"]["grades"]["a"][0]
+        if points != ANSWERS[row["student"]][1]:
+            troubles.append(f"{when}: {row['student']} has {points}")
     return troubles
 
 
-def _finished(course: Path, returncode: int, when: str) -> list[str]:
+def _unfinished(course: Path, returncode: int, when: str) -> list[str]:
+    """Return a line for each thing that a grading which ended by itself left undone or wrong."""
     missing = ANSWERS.keys() - {row["student"] for row in dump_gradebook(course, "toy")}
-    troubles = [f"{when}: {one} has no grade" for one in missing]
+    troubles = [f"{when}: {student} has no grade" for student in missing]
     if returncode:
         troubles.append(f"{when}: exit status {returncode}")
-    left = list((course / "autograded").rglob(".*.new"))
-    return troubles + [f"{when}: {path}" for path in left] + _looked_at(course, when)
+    temporary = list((course / "autograded").rglob(".*.new"))
+    return troubles + [f"{when}: {path}" for path in temporary] + _wrong_grades(course, when)

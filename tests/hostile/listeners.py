@@ -1,4 +1,4 @@
-"""Ears on this machine that nothing inside the wall may reach, and things it may not find."""
+"""Sockets and files on this machine that no code in a sandbox may reach."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from pathlib import Path
 
 
 class Listeners:
-    """Sockets of every kind, files with a canary in `/tmp` and `/dev/shm`; gone on exit.
+    """Sockets of every kind, and files with a canary in ``/tmp`` and ``/dev/shm``.
+
+    A context manager: it listens within the block, and removes everything at its end.
 
     Attributes
     ----------
     places
-        Word in a case's code → where to knock.
+        Word in a case's code → the port, name or path of a socket or file.
     hits
-        How many connections and datagrams came.
+        How many connections and datagrams arrived.
     """
 
     def __init__(self, folder: Path, canary: str) -> None:
@@ -50,35 +52,36 @@ class Listeners:
     def __exit__(self, *error: object) -> None:
         os.write(self._stop_write, b"x")
         self._thread.join()
-        for one in self._sockets:
-            one.close()
+        for listener in self._sockets:
+            listener.close()
         for path in self._files:
             path.unlink(missing_ok=True)
 
     def _listen(self) -> None:
         with selectors.DefaultSelector() as selector:
-            for one in self._sockets:
-                selector.register(one, selectors.EVENT_READ)
+            for listener in self._sockets:
+                selector.register(listener, selectors.EVENT_READ)
             selector.register(self._stop_read, selectors.EVENT_READ)
             while True:
                 ready = [key.fileobj for key, _ in selector.select()]
                 if self._stop_read in ready:
                     return
-                for one in ready:
-                    self._answer(one)
+                for listener in ready:
+                    self._count_hit(listener)
 
-    def _answer(self, one: object) -> None:
+    def _count_hit(self, listener: object) -> None:
         self.hits += 1
         with contextlib.suppress(OSError):
-            if one is self._udp:
+            if listener is self._udp:
                 self._udp.recv(1000)
-            elif isinstance(one, socket.socket):
-                one.accept()[0].close()
+            elif isinstance(listener, socket.socket):
+                listener.accept()[0].close()
 
 
 def _bound(family: int, kind: int, address: object) -> socket.socket:
-    found = socket.socket(family, kind)
-    found.bind(address)
+    """Return a bound socket, which listens if it is a stream socket."""
+    bound = socket.socket(family, kind)
+    bound.bind(address)
     if kind == socket.SOCK_STREAM:
-        found.listen()
-    return found
+        bound.listen()
+    return bound

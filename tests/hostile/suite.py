@@ -1,9 +1,9 @@
-"""The hostile suite: a class of attackers, an honest student between any two of them, one grading.
+"""Run the hostile suite: grade attackers, with an honest student between any two of them.
 
-``python tests/hostile/suite.py`` prints a table by family, ``--json`` what came of every case;
-exit status 1 if anything leaked, was scored wrongly or was left over. Each case is a folder
-``<family>/<case>/`` with a ``case.toml`` (see `attacks.Case`) and sometimes a ``make.py``, whose function
-``make(folder, notebook)`` writes what no TOML file can say.
+``python tests/hostile/suite.py`` prints a table by family, and with ``--json`` the result of every
+case. The exit status is 1 if anything leaked, was scored wrongly or was left behind. Each case is a
+folder ``<family>/<case>/`` with a ``case.toml`` (see `attacks.Case`). Some also have a ``make.py``,
+whose function ``make(folder, notebook)`` writes what a TOML file cannot express.
 """
 
 from __future__ import annotations
@@ -29,47 +29,54 @@ from rich.console import Console
 from rich.table import Table
 from verdicts import HONEST_WORDS, Family, Verdict, is_unhurt, judge
 
+PR_SET_CHILD_SUBREAPER = 36
+
 
 def run(folder: Path, workers: int, chosen: list[Case], settings: str = "") -> list[Family]:
-    """Grade family by family in one course: attackers and honest students by turns.
+    """Grade one family after the other in one course, and return the results.
 
     `settings` is added to each ``assignment.toml``.
     """
     canary = "nbmark-canary-" + secrets.token_hex(16)
     course, private = folder / "course", folder / "tmp"
     private.mkdir(parents=True)
-    make_course(course, canary, *{"target", *(one.assignment for one in chosen)}, settings=settings)
+    assignments = {"target", *(case.assignment for case in chosen)}
+    make_course(course, canary, *assignments, settings=settings)
     families = []
     with Listeners(folder, canary) as listeners:
         places = {"@COURSE@": str(course), "@CANARY@": canary[:14], **listeners.places}
-        for name in dict.fromkeys(one.family for one in chosen):
+        for name in dict.fromkeys(case.family for case in chosen):
             shutil.rmtree(course / "submitted", ignore_errors=True)
-            own = [one for one in chosen if one.family == name]
-            verdicts, honest = hand_in(course, own, places)
+            family_cases = [case for case in chosen if case.family == name]
+            verdicts, honest = hand_in(course, family_cases, places)
             before, hits = traces(), listeners.hits
             rows, log = _grade(course, private, canary, workers)
             for verdict in verdicts:
                 judge(verdict, course, rows, canary)
-            families.append(
-                Family(
-                    name,
-                    verdicts,
-                    len(honest),
-                    [one for one in honest if not is_unhurt(course, rows.get(one), one)],
-                    leftovers(course, private, before),
-                    listeners.hits - hits,
-                    canary in log,
-                )
+            family = Family(
+                name,
+                verdicts,
+                honest=len(honest),
+                hurt=[student for student in honest if not is_unhurt(course, rows, student)],
+                leftovers=leftovers(course, private, before),
+                reached_listeners=listeners.hits - hits,
+                canary_in_log=canary in log,
             )
+            families.append(family)
     return families
 
 
 def hand_in(
     course: Path, chosen: list[Case], places: Mapping[str, str]
 ) -> tuple[list[Verdict], list[str]]:
-    """Attackers and honest students by turns, in the order in which they will be graded."""
+    """Submit the work of attackers and honest students by turns.
+
+    Return an empty verdict for each case, and the honest students. The number in front of each
+    name keeps this order when they are graded.
+    """
+    attackers = [case for case in chosen for _ in range(case.copies)]
     verdicts, honest = [], []
-    for number, case in enumerate(one for one in chosen for _ in range(one.copies)):
+    for number, case in enumerate(attackers):
         student = case.folder or f"s{number:03}-{case.name}"
         case.submit(course / "submitted" / student / case.assignment, course, places)
         if not verdicts or verdicts[-1].case is not case:
@@ -89,8 +96,8 @@ def _honest(answers: dict[str, str]) -> Case:
 def _grade(
     course: Path, private: Path, canary: str, workers: int
 ) -> tuple[dict[str, dict[str, Any]], str]:
-    """Row by student, and everything that the grader said."""
-    done = subprocess.run(
+    """Grade everything that was submitted; return the rows by student, and all that was printed."""
+    completed = subprocess.run(
         [BIN / "nbmark", "grade", "--all", "--json", "--workers", str(workers)],
         cwd=course,
         text=True,
@@ -99,72 +106,75 @@ def _grade(
         timeout=1200,
         env={**os.environ, "NBMARK_CANARY": canary, "TMPDIR": str(private)},
     )
-    if "Traceback" in done.stderr or not done.stdout:
-        sys.exit(f"the batch was stopped:\n{done.stderr}")
+    if "Traceback" in completed.stderr or not completed.stdout:
+        sys.exit(f"the batch was stopped:\n{completed.stderr}")
     rows = {
         row["student"]: row
-        for one in json.loads(done.stdout)["assignments"]
-        for row in one["students"]
+        for assignment in json.loads(completed.stdout)["assignments"]
+        for row in assignment["students"]
     }
-    return rows, done.stdout + done.stderr
+    return rows, completed.stdout + completed.stderr
 
 
 def print_table(families: list[Family]) -> None:
-    """Family by family: all but the first two columns should be zero."""
+    """Print a row for each family, then each problem; all columns after "contained" should be 0."""
     table = Table(
         "family", "cases", "contained", "leaked", "wrongly scored", "leftovers", "honest hurt"
     )
-    rows = [
-        [
-            len(one.verdicts),
-            sum(each.contained for each in one.verdicts),
-            sum(bool(each.leaked) for each in one.verdicts)
-            + one.reached_listeners
-            + one.canary_in_log,
-            sum(bool(each.wrongly_scored) for each in one.verdicts),
-            len(one.leftovers),
-            len(one.hurt),
-        ]
-        for one in families
-    ]
+    rows = [_counts(family) for family in families]
     for family, row in zip(families, rows, strict=True):
         table.add_row(family.name, *map(str, row))
     table.add_row("all", *(str(sum(column)) for column in zip(*rows, strict=True)))
     Console(width=100).print(table)
-    print(f"{sum(one.honest for one in families)} honest students sat between them")
+    print(f"{sum(family.honest for family in families)} honest students sat between them")
     for family in families:
-        for each in family.verdicts:
-            for trouble in (*each.leaked, *each.wrongly_scored):
-                print(f"{family.name}/{each.case.name}: {trouble}")
-        for trouble in (*family.leftovers, *family.hurt):
-            print(f"{family.name}: {trouble}")
+        for verdict in family.verdicts:
+            for problem in (*verdict.leaked, *verdict.wrongly_scored):
+                print(f"{family.name}/{verdict.case.name}: {problem}")
+        for problem in (*family.leftovers, *family.hurt):
+            print(f"{family.name}: {problem}")
+
+
+def _counts(family: Family) -> list[int]:
+    """Return the numbers in a family's row of the table."""
+    leaks = sum(bool(verdict.leaked) for verdict in family.verdicts)
+    return [
+        len(family.verdicts),
+        sum(verdict.contained for verdict in family.verdicts),
+        leaks + family.reached_listeners + family.canary_in_log,
+        sum(bool(verdict.wrongly_scored) for verdict in family.verdicts),
+        len(family.leftovers),
+        len(family.hurt),
+    ]
 
 
 def main() -> None:
-    """Run the suite, or the cases whose names hold a word."""
+    """Run the suite, or the cases whose names contain one of the given words."""
     parser = argparse.ArgumentParser(description=__doc__, add_help=True)
     parser.add_argument("words", nargs="*", default=[""])
     parser.add_argument(
         "--started",
         action="store_true",
-        help="without the fork server: a process of its own for each submission",
+        help="start a process for each submission instead of forking one from a server",
     )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--workers", type=int, default=4)
     options = parser.parse_args()
-    # Whatever survives the grader becomes a child of this process, where it can be counted.
-    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+    # A process that outlives the grader becomes a child of this one, where it can be counted.
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     chosen = [
-        one for one in cases() if any(word in f"{one.family}/{one.name}" for word in options.words)
+        case
+        for case in cases()
+        if any(word in f"{case.family}/{case.name}" for word in options.words)
     ]
     with tempfile.TemporaryDirectory(prefix="nbmark-hostile-") as folder:
         settings = "\n[fork_server]\nuse = false\n" if options.started else ""
         families = run(Path(folder), options.workers, chosen, settings)
     if options.json:
-        print(json.dumps([asdict(one) for one in families]))
+        print(json.dumps([asdict(family) for family in families]))
     else:
         print_table(families)
-    sys.exit(0 if all(one.clean for one in families) else 1)
+    sys.exit(0 if all(family.clean for family in families) else 1)
 
 
 if __name__ == "__main__":

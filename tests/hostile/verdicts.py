@@ -1,4 +1,4 @@
-"""What came of the attacks: who leaked, who got points that they did not earn, who was hurt."""
+"""Judge the attacks: what leaked, which points were not earned, and which honest work was hurt."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SAFE_OUTPUT = {"text/plain", "text/latex", "text/html", "image/png", "image/jpeg
 
 @dataclass
 class Verdict:
-    """What came of one case: each list names what went wrong."""
+    """The result of one case; each list names what went wrong."""
 
     case: Case
     students: list[str]
@@ -31,16 +31,18 @@ class Verdict:
 
 @dataclass
 class Family:
-    """What came of one family, graded as one class.
+    """The result of one family, graded as one class.
 
     Parameters
     ----------
     honest, hurt
-        How many honest students sat between the attackers, and which of them were hurt.
+        How many honest students there were between the attackers, and which of them were hurt.
     leftovers
-        Processes, files, mounts and shared memory that were there afterwards.
+        Processes, files, mounts and shared memory that the grading left.
     reached_listeners
-        How many connections and datagrams came out.
+        How many connections and datagrams left a sandbox.
+    canary_in_log
+        Whether the grader printed the canary.
     """
 
     name: str
@@ -53,35 +55,41 @@ class Family:
 
     @property
     def clean(self) -> bool:
-        return all(one.contained for one in self.verdicts) and not (
+        return all(verdict.contained for verdict in self.verdicts) and not (
             self.hurt or self.leftovers or self.reached_listeners or self.canary_in_log
         )
 
 
 def judge(verdict: Verdict, course: Path, rows: Mapping[str, Any], canary: str) -> None:
-    """Compare what became of a case with what its folder says, and look for leaks."""
+    """Compare the rows of a case with what its folder says, and search them for leaks."""
     case = verdict.case
     for student in verdict.students:
         row = rows.get(student.encode("unicode_escape").decode())
         if row is None:
             verdict.wrongly_scored.append(f"{student!r}: no row")
             continue
-        text = said = json.dumps(row, ensure_ascii=False)
+        # The attack's own source says REACHED too, so that word is searched in outputs only.
+        everything = outputs = json.dumps(row, ensure_ascii=False)
         for path in (course / "autograded" / student).rglob("*"):
-            found = path.read_text(errors="replace") if path.is_file() else ""
-            text += found
+            text = path.read_text(errors="replace") if path.is_file() else ""
+            everything += text
             if path.suffix == ".ipynb":
-                cells = json.loads(found)["cells"]
-                said += json.dumps([one.get("outputs") for one in cells], ensure_ascii=False)
-                verdict.leaked += _active(json.loads(found))
-        if canary in text:
+                notebook = json.loads(text)
+                outputs += json.dumps(
+                    [cell.get("outputs") for cell in notebook["cells"]], ensure_ascii=False
+                )
+                verdict.leaked += _active(notebook)
+        if canary in everything:
             verdict.leaked.append(f"{student}: the canary")
-        if "REACHED" in said:
-            verdict.leaked.append(f"{student}: {said[said.index('REACHED') :][:100]}")
-        verdict.wrongly_scored += [f"{student}: {one}" for one in _misjudged(case, row, text)]
+        if "REACHED" in outputs:
+            verdict.leaked.append(f"{student}: {outputs[outputs.index('REACHED') :][:100]}")
+        verdict.wrongly_scored += [
+            f"{student}: {problem}" for problem in _misjudged(case, row, everything)
+        ]
 
 
 def _misjudged(case: Case, row: Mapping[str, Any], text: str) -> Iterator[str]:
+    """Yield a line for each way in which outcome, points or sentences differ from the case."""
     if row["outcome"] != case.outcome:
         yield f"{row['outcome']} {row['trouble']}"
     if case.outcome == "graded":
@@ -97,7 +105,7 @@ def _misjudged(case: Case, row: Mapping[str, Any], text: str) -> Iterator[str]:
 
 
 def _active(notebook: Mapping[str, Any]) -> Iterator[str]:
-    """Whatever a browser might run in an autograded notebook that is not ours."""
+    """Yield a line for each part of an autograded notebook that a browser might act on."""
     if set(notebook["metadata"]) != {"kernelspec", "language_info"}:
         yield f"metadata {sorted(notebook['metadata'])}"
     for cell in notebook["cells"]:
@@ -108,8 +116,9 @@ def _active(notebook: Mapping[str, Any]) -> Iterator[str]:
                 yield f"an output of {sorted(kinds)}"
 
 
-def is_unhurt(course: Path, row: Mapping[str, Any] | None, student: str) -> bool:
-    """Whether an honest student has exactly their points and their own notebook."""
+def is_unhurt(course: Path, rows: Mapping[str, Any], student: str) -> bool:
+    """Return whether an honest student has exactly their points and their own notebook."""
+    row = rows.get(student)
     if row is None or row["points"] != HONEST_POINTS:
         return False
     folder = course / "autograded" / student / "target"

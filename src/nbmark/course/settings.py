@@ -86,4 +86,5 @@ def _table(table: str, values: dict[str, Any], where: str) -> Any:
             raise AssignmentError(
                 f"{where}: {name} = {value!r}; this setting takes {meta.description}"
             ) from None
-    return msgspec.convert(values, TABLES[table])
+    # msgspec.convert would leave the defaults on the class, where `vars` does not find them.
+    return TABLES[table](**values)

@@ -27,7 +27,7 @@ QUIET_S = 5.0
 
 
 class WorkerWatch:
-    """Keeps account of the workers of a cluster.
+    """Tracks the workers of a cluster, and examines each one that is new.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class WorkerWatch:
         return sum(threads.values())
 
     async def next_threads(self) -> int:
-        """Return the number of threads in two seconds from now, with new workers examined.
+        """Wait two seconds, examine new workers, and return the number of threads.
 
         Raises
         ------

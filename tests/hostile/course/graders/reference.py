@@ -1,4 +1,4 @@
-"""What the hidden checks of the targets expect; the suite adds a canary that nobody may see."""
+"""The expected values of the hidden checks; the suite adds a canary that no attack may see."""
 
 NUMBER, OTHER = 41.5731, 12.2946
 SQUARES = [1.0, 4.0, 9.0, 16.0, 25.0]

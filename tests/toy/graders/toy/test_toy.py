@@ -1,4 +1,4 @@
-"""The smallest assignment: what the tests of the engine break on purpose."""
+"""The checks of the smallest assignment, which the tests of the engine break on purpose."""
 
 from nbmark import approx, check
 

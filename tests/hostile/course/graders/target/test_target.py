@@ -1,4 +1,4 @@
-"""Five points that a hostile notebook would like to have."""
+"""The hidden checks that attacks try to pass without an answer."""
 
 import reference
 from nbmark import check

@@ -1,4 +1,4 @@
-"""The same for notebooks that use TensorFlow."""
+"""The hidden checks for attacks that use TensorFlow."""
 
 import reference
 from nbmark import check
