@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from nbmark.course.course import Course, course
+from nbmark.course import course
+from nbmark.course.course import Course
 from nbmark.errors import AssignmentError, InfrastructureError
 from nbmark.workers.dask.material import MaterialCache, MaterialMissing, packed, unpack
 

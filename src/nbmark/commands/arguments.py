@@ -75,26 +75,28 @@ def run_each(
     selection: Sequence[Selection],
     run: Callable[[Assignment, Sequence[str] | None], bool],
     print_results: Callable[[], None],
-) -> bool:
-    """Run a job for one assignment after the other; return whether all of them succeeded.
+) -> int:
+    """Run a job for one assignment after the other, print the results, return the exit status.
 
     Among several, a broken assignment is reported and the others still run. Any other error ends
     the loop, after the results so far have been printed.
     """
-    succeeded = True
+    status = 0
     for number, (assignment, students) in enumerate(selection):
         try:
-            succeeded = run(assignment, students) and succeeded
+            if not run(assignment, students):
+                status = 1
         except AssignmentError as error:
             if len(selection) == 1:
                 raise
             complain(error)
-            succeeded = False
+            status = 1
         except BaseException:
             if number:
                 print_results()
             raise
-    return succeeded
+    print_results()
+    return status
 
 
 def course_records(root: Path) -> tuple[CourseGradebook, Folders]:

@@ -63,9 +63,10 @@ def grade(
     graded: list[tuple[Assignment, list[Row]]] = []
 
     def run(assignment: Assignment, students: Sequence[str] | None) -> bool:
-        nobody = students is not None and not students
-        # An assignment that nobody submitted is not verified, and needs no workers.
-        rows = [] if nobody else _grade(assignment, students, hire, sandbox, force, wait_s)
+        rows: list[Row] = []
+        # With nobody to grade, neither a verification nor workers are needed.
+        if students is None or students:
+            rows = _grade(assignment, students, hire, sandbox, force, wait_s)
         graded.append((assignment, rows))
         if not as_json:
             from nbmark.commands import tables
@@ -77,9 +78,7 @@ def grade(
         if as_json:
             _print_json(graded, whole_course)
 
-    succeeded = run_each(selection, run, print_results)
-    print_results()
-    sys.exit(0 if succeeded else 1)
+    sys.exit(run_each(selection, run, print_results))
 
 
 def _grade(

@@ -47,22 +47,22 @@ def regrade(
     have changed, notebooks run again; the summary says how many.
     """
     from nbmark.commands import tables
+    from nbmark.course.course import Course
     from nbmark.records import evidence
 
     course_records(root)  # a broken configuration is reported before anything runs
     assignments = assignments_of(root, assignment, whole_course)
     if whole_course:
-        present = functools.partial(evidence.students, assignments[0].course)
+        present = functools.partial(evidence.students, Course(root))
         selection = select(assignments, students, present, "evidence/")
     else:
         selection = [(assignments[0], students or None)]
     reports: list[dict[str, Any]] = []
 
     def run(assignment: Assignment, students: Sequence[str] | None) -> bool:
-        nobody = students is not None and not students
-        changes = (
-            [] if nobody else _judge(assignment, students, apply_changes, workers, sandbox, wait_s)
-        )
+        changes: list[Change] = []
+        if students is None or students:
+            changes = _judge(assignment, students, apply_changes, workers, sandbox, wait_s)
         reports.append(tables.changes_as_json(assignment.name, changes, applied=apply_changes))
         if not as_json:
             tables.print_changes(assignment.name, changes, applied=apply_changes)
@@ -72,9 +72,7 @@ def regrade(
         if as_json:
             tables.print_json({"assignments": reports} if whole_course else reports[0])
 
-    succeeded = run_each(selection, run, print_results)
-    print_results()
-    sys.exit(0 if succeeded else 1)
+    sys.exit(run_each(selection, run, print_results))
 
 
 def _judge(
