@@ -349,7 +349,7 @@ def test_an_address_that_is_not_encrypted_is_refused_before_anything_is_sent(cou
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_options_that_contradict_each_other_are_refused_in_one_line(course, options, reason):
+def test_unusable_options_are_refused_in_one_line(course, options, reason):
     completed = run(course, "nbmark", "grade", "toy", *options)
     assert completed.returncode == 2
     (line,) = complaints(completed.stderr)

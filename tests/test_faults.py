@@ -127,7 +127,7 @@ time.time = lambda: real() + ({jump_s} if next(calls) > 20 else 0)
 
 
 def test_in_a_container_without_user_namespaces_grading_refuses_and_says_why(graded):
-    """Docker's default profile forbids the system calls that make namespaces; so does the script."""
+    """Docker's default profile forbids the system calls for namespaces, and so does the script."""
     in_container = ["python", str(ROOT / "tests" / "without_namespaces.py")]
     grading = run(graded, *in_container, *GRADE)
     assert_fails_without_traceback(grading)

@@ -1,4 +1,4 @@
-"""Children of a fork server share nothing but imported modules, and a lost server costs no grade."""
+"""Children of a fork server share only imported modules, and a lost server costs no grade."""
 
 from __future__ import annotations
 

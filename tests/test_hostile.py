@@ -1,4 +1,4 @@
-"""The hostile suite: every attack is contained, hurts no honest student and leaves nothing behind."""
+"""Every attack of the hostile suite is contained, hurts no honest student and leaves nothing."""
 
 from __future__ import annotations
 

@@ -24,13 +24,14 @@ from nbmark.workers.pool import CheckPool
 ANSWERS = {"ada": RIGHT, "ben": HALF, "cleo": RIGHT, "dina": HALF}
 WRITES = "evidence.store replaced_folder CourseGradebook.record evidence.mark_complete".split()
 REWRITES = "CourseGradebook.record_again write_atomic evidence.store evidence.mark_complete".split()
-# Replaces one step of the records by one that kills its own process at the second call.
+# Replaces one step of writing the records by one that kills its own process at the second call.
 KILL = """
 import os, signal, sys
 from nbmark.records import evidence
 from nbmark.records import store
 from nbmark.gradebook.gradebook import CourseGradebook
-owner = {{"evidence": evidence, "CourseGradebook": CourseGradebook}}.get("{step}".split(".")[0], store)
+owners = {{"evidence": evidence, "CourseGradebook": CourseGradebook}}
+owner = owners.get("{step}".split(".")[0], store)
 name = "{step}".split(".")[-1]
 original, calls = getattr(owner, name), []
 def killing(*arguments, **keywords):

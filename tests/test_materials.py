@@ -27,7 +27,7 @@ def archive(*entries: tarfile.TarInfo) -> bytes:
 
 
 def entry(name: str, **fields: object) -> tarfile.TarInfo:
-    """Return the header of an archive member: a regular file of one byte, unless `fields` differ."""
+    """Return the header of an archive member: by default a regular file of one byte."""
     header = tarfile.TarInfo(name)
     for field, value in {"size": 1, **fields}.items():
         setattr(header, field, value)

@@ -1,4 +1,4 @@
-"""An nbgrader_config.py with the names of earlier releases still works, and learns the new names."""
+"""An nbgrader_config.py with the names of earlier releases still works, and prints the new ones."""
 
 from __future__ import annotations
 

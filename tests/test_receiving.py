@@ -1,4 +1,4 @@
-"""A submission that we fail to read keeps its earlier grade, and grading goes on with the others."""
+"""A submission that we fail to read keeps its earlier grade, and the others are still graded."""
 
 from __future__ import annotations
 

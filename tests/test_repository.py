@@ -1,4 +1,4 @@
-"""The repository keeps its promises: imports run one way, the release and the documents are up to date."""
+"""The repository keeps its promises: imports run one way, release and documents are up to date."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def modules() -> list[Path]:
 
 
 def imports(path: Path) -> set[str]:
-    """Return the names that a module imports, each also with its module in front."""
+    """Return the modules that a file imports, and what it imports from them, as dotted names."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:

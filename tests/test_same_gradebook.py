@@ -24,7 +24,7 @@ c.AssignLatePenalties.plugin_class = TenPercent
 
 @pytest.fixture
 def both(toy_course: Path, tmp_path: Path) -> tuple[Path, Path]:
-    """Return two equal courses: with late, wrong and unreadable work, and with marks given by hand."""
+    """Return two equal courses with late, wrong and unreadable work, and marks given by hand."""
     from nbgrader.api import Gradebook
 
     config = toy_course / "nbgrader_config.py"

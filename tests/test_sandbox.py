@@ -30,7 +30,7 @@ from nbmark.sandbox.supply import SessionSource
 
 @pytest.fixture(params=["started", "forked"])
 def open_session(request) -> Iterator[Callable[[Limits], Session]]:
-    """Give a function that opens a session: once in a process of its own, once in a forked child."""
+    """Give a function that opens a session: once in a new process, once in a forked child."""
     with contextlib.ExitStack() as stack:
 
         def open_with(limits: Limits) -> Session:
@@ -163,7 +163,7 @@ def test_time_that_runs_out_before_the_files_are_written_is_not_our_failure(sess
     assert session.run_cell("1 + 1", 5).status == "not run"
 
 
-# Each shell starts the next one, deeper than Python may recurse.
+# Each shell starts the next, deeper than Python may recurse.
 NESTED = 'test $1 -gt 0 && sh -c "$0" "$0" $(($1 - 1)); sleep 60'
 IN_A_THREAD = """
 import subprocess, threading
@@ -237,7 +237,8 @@ import numpy as np
 import matplotlib.pyplot as plt
 np.random.seed(1); random.seed(1)
 def f(values):
-    values.append(np.random.rand() + random.random()); plt.figure(); os.chdir('/tmp'); print('hello')
+    values.append(np.random.rand() + random.random()); plt.figure()
+    os.chdir('/tmp'); print('hello')
     return values
 g = [1.0]
 """

@@ -1,6 +1,6 @@
 """The names for a course's ``nbgrader_config.py``; they stay, wherever the code behind them moves.
 
-Each name is loaded only when nbgrader asks for it, because one nbgrader command needs one of them.
+Each name is loaded only when nbgrader asks for it, because no nbgrader command needs all of them.
 """
 
 from __future__ import annotations

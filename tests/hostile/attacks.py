@@ -46,7 +46,7 @@ class Case:
     copies
         How many students submit it, one after the other.
     folder
-        The name of the student's folder, if it belongs to the attack; otherwise the suite picks one.
+        The name of the student's folder, if it is part of the attack.
     outcome
         ``graded``, or ``not graded`` where the submission must be refused by name.
     says
@@ -77,7 +77,7 @@ class Case:
     def submit(self, folder: Path, material: Path, places: Mapping[str, str]) -> None:
         """Write the attacker's submission.
 
-        `places` says what stands for words like ``@TCP@``: ports and paths are known only now.
+        `places` maps words such as ``@TCP@`` to ports and paths that exist only during the attack.
         """
         folder.mkdir(parents=True)
         (folder / "timestamp.txt").write_text(STAMP)

@@ -52,6 +52,7 @@ def course_lock(course: Course, wait_s: float, on_wait: Callable[[float], None])
         since.touch(mode=0o600)  # its modification time shows others how long this has run
         yield
     finally:
+        since.unlink(missing_ok=True)
         lock.release()
 
 
