@@ -89,7 +89,7 @@ def test_the_sandbox_of_an_ordinary_user_holds_too(tmp_path):
     chosen = [case for case in CASES if case.family == "reach" or case.name in names]
     with Listeners(Path(tmp_path), canary) as listeners:
         places = {"@COURSE@": str(course), "@CANARY@": canary[:14], **listeners.places}
-        verdicts, _ = suite.hand_in(course, chosen, places)
+        verdicts, _ = suite.submit_in_turns(course, chosen, places)
         completed = as_ordinary_user(course, "grade", "target", "--json", "--workers", "4")
         rows = {row["student"]: row for row in json.loads(completed.stdout)["students"]}
         for verdict in verdicts:

@@ -137,7 +137,7 @@ def test_one_command_regrades_the_whole_course(graded):
     assert [(ben["student"], ben["after"]) for ben in toy["students"]] == [("ben", 3)]
     completed = run(graded, "nbmark", "regrade", "--all", "--student", "bem")
     assert completed.returncode == 2
-    assert "no submission by student 'bem' under evidence/" in completed.stderr
+    assert "no graded submission by student 'bem' under evidence/" in completed.stderr
 
 
 def test_a_new_question_runs_the_notebooks_again_and_the_report_counts_them(graded):

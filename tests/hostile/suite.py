@@ -48,7 +48,7 @@ def run(folder: Path, workers: int, chosen: list[Case], settings: str = "") -> l
         for name in dict.fromkeys(case.family for case in chosen):
             shutil.rmtree(course / "submitted", ignore_errors=True)
             family_cases = [case for case in chosen if case.family == name]
-            verdicts, honest = hand_in(course, family_cases, places)
+            verdicts, honest = submit_in_turns(course, family_cases, places)
             before, hits = traces(), listeners.hits
             rows, log = _grade(course, private, canary, workers)
             for verdict in verdicts:
@@ -66,7 +66,7 @@ def run(folder: Path, workers: int, chosen: list[Case], settings: str = "") -> l
     return families
 
 
-def hand_in(
+def submit_in_turns(
     course: Path, chosen: list[Case], places: Mapping[str, str]
 ) -> tuple[list[Verdict], list[str]]:
     """Submit the work of attackers and honest students by turns.

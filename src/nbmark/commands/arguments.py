@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nbmark.commands.one_line_errors import complain
-from nbmark.errors import AssignmentError, InfrastructureError, NbmarkError, UsageError
+from nbmark.errors import AssignmentError, InfrastructureError, NbmarkError, UsageError, unknown
 from nbmark.untrusted.text import error_summary
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def assignments_of(root: Path, assignment: str | None, whole_course: bool) -> li
 def select(
     assignments: Sequence[Assignment],
     students: Sequence[str],
-    present: Callable[[str], list[str]],
+    submitters: Callable[[str], list[str]],
+    kind: str,
     where: str,
 ) -> list[Selection]:
     """Return for each assignment of a course the students to work on.
@@ -51,22 +52,23 @@ def select(
     ----------
     students
         The ids that the command names, empty for all students.
-    present
+    submitters
         Assignment name → ids of the students with a submission.
-    where
-        The folder that `present` reads, for the message.
+    kind, where
+        The words for such a submission, and the folder of all of them, for the message.
 
     Raises
     ------
     UsageError
         If one of `students` has no submission of any assignment.
     """
-    submitters = {assignment.name: present(assignment.name) for assignment in assignments}
+    present = {assignment.name: submitters(assignment.name) for assignment in assignments}
+    everybody = {student for ids in present.values() for student in ids}
     for student in students:
-        if not any(student in ids for ids in submitters.values()):
-            raise UsageError(f"no submission by student '{student}' under {where}")
+        if student not in everybody:
+            raise unknown(f"{kind} by student", student, where, everybody)
     return [
-        (assignment, [id for id in submitters[assignment.name] if not students or id in students])
+        (assignment, [id for id in present[assignment.name] if not students or id in students])
         for assignment in assignments
     ]
 

@@ -57,7 +57,7 @@ def grade(
     assignments = assignments_of(root, assignment, whole_course)
     if whole_course:
         _, folders = course_records(root)
-        selection = select(assignments, students, folders.students, "submitted/")
+        selection = select(assignments, students, folders.students, "submission", "submitted/")
     else:
         selection = [(assignments[0], students or None)]
     graded: list[tuple[Assignment, list[Row]]] = []

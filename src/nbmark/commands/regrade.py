@@ -53,8 +53,8 @@ def regrade(
     course_records(root)  # a broken configuration is reported before anything runs
     assignments = assignments_of(root, assignment, whole_course)
     if whole_course:
-        present = functools.partial(evidence.students, Course(root))
-        selection = select(assignments, students, present, "evidence/")
+        graded = functools.partial(evidence.students, Course(root))
+        selection = select(assignments, students, graded, "graded submission", "evidence/")
     else:
         selection = [(assignments[0], students or None)]
     reports: list[dict[str, Any]] = []
