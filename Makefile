@@ -2,7 +2,7 @@
 # make test     check style, types and imports, and run all tests
 # make verify   test every assignment on its own answers; commit graders/*/verified.json
 # make hostile  run every attack of tests/hostile/, family by family: contained, leaked, left over
-# make bench    measure classes and cheats beside stock nbgrader, records, a cluster, its scheduler (an hour)
+# make bench    compare classes and cheats with stock nbgrader; measure records, a cluster, its scheduler (an hour)
 # make torture  survive two hundred kills and two thousand made-up notebooks (half an hour)
 # make release  make the students' notebooks again from source/
 # make lock     make requirements.lock again from pyproject.toml
@@ -39,7 +39,7 @@ torture: .venv/ready
 	@$(BIN)/python bench/fuzz.py
 
 release: .venv/ready
-	@for one in $(ASSIGNMENTS); do $(BIN)/nbgrader generate_assignment $$one --force || exit 1; done
+	@for assignment in $(ASSIGNMENTS); do $(BIN)/nbgrader generate_assignment $$assignment --force || exit 1; done
 
 lock: .venv/ready
 	$(BIN)/python -m pip install -q uv

@@ -1,4 +1,4 @@
-"""The course's configuration: stock nbgrader with nbmark at its plug points."""
+"""The course's configuration: stock nbgrader with nbmark plugged in."""
 
 import os
 import sys

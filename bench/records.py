@@ -29,7 +29,7 @@ from nbmark.course.course import Assignment, Course
 from nbmark.course.folders import Folders, load_config
 from nbmark.gradebook.gradebook import CourseGradebook
 from nbmark.grading.grade import grade
-from nbmark.grading.job import Job, Settings
+from nbmark.grading.job import Job, JobOptions
 from nbmark.models import Graded, Submission
 from nbmark.records import evidence
 from nbmark.sandbox import walls
@@ -42,7 +42,7 @@ REAL = 20
 class InstantWorkers:
     """Workers that have every result before they are asked for it."""
 
-    at_once = 4
+    max_under_way = 4
 
     def __init__(self, results: list[Graded]) -> None:
         self._results = {graded.digest: graded for graded in results}
@@ -109,7 +109,7 @@ def _grade_at_once(folder: Path, assignment: Assignment, results: list[Graded]) 
     """Grade all students in this process, with workers that take no time."""
     config = load_config(folder)
     gradebook, folders = CourseGradebook.of_course(config), Folders.of_course(config)
-    job = Job(assignment, gradebook, folders, None, Settings(walls.DEFAULT, force=True))
+    job = Job(assignment, gradebook, folders, None, JobOptions(walls.DEFAULT, force=True))
     began = time.monotonic()
     number = len(grade(job, InstantWorkers(results)))
     _report("grade, work that takes no time", number, time.monotonic() - began)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 # 33 healthy women: age in years, systolic blood pressure in mmHg.
+# The formatter would put each number on its own line.
 # fmt: off
 AGE: Array = np.array(
     [22, 41, 52, 23, 41, 54, 24, 46, 56, 27, 47, 57, 28, 48, 58, 9, 49, 59, 30, 49, 63, 32, 50, 67,

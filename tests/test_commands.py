@@ -437,14 +437,14 @@ def test_a_terminal_shows_progress_in_one_line(toy_course):
 
 
 def test_a_log_shows_progress_before_the_first_submission_is_graded(monkeypatch, capsys):
-    monkeypatch.setattr(progress_module, "LOOK_S", 0.05)
+    monkeypatch.setattr(progress_module, "REPORT_S", 0.05)
     with contextlib.closing(progress_module.Progress("toy", "grade")) as progress:
         time.sleep(0.1)  # the time for verifying the assignment does not count
-        progress.looked(0, 1000)
+        progress.checked(0, 1000)
         time.sleep(0.1)
-        progress.looked(7, 1000)
+        progress.checked(7, 1000)
     log = capsys.readouterr().err
-    assert log == "toy: checked 7 of 1000 submissions for whether they need grading\n"
+    assert log == "toy: checked whether 7 of 1000 submissions need grading\n"
 
 
 def test_grades_from_before_a_failure_are_still_printed_as_json(two_assignments):

@@ -164,7 +164,7 @@ def test_regrading_after_a_kill_gives_what_an_undisturbed_run_gives(
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     second = run(course, "nbmark", "regrade", "toy", "--apply")
     assert second.returncode == 0, second.stderr
-    assert "4 judged again" in second.stdout
+    assert "4 regraded" in second.stdout
     assert dump_gradebook(course, "toy") == dump_gradebook(regraded, "toy")
     for student in ANSWERS:
         name = f"autograded/{student}/toy/toy.ipynb"

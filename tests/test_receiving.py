@@ -22,8 +22,8 @@ from nbmark.course.folders import Folders, load_config
 from nbmark.errors import InfrastructureError
 from nbmark.gradebook.gradebook import CourseGradebook
 from nbmark.grading.grade import grade
-from nbmark.grading.job import Job, Settings
-from nbmark.grading.progress import Watcher
+from nbmark.grading.job import Job, JobOptions
+from nbmark.grading.progress import ProgressListener
 from nbmark.intake.receive import Inbox
 from nbmark.untrusted.files import replaced_folder
 from nbmark.workers.pool import CheckPool
@@ -65,7 +65,7 @@ def test_a_file_that_cannot_be_opened_costs_no_student_a_grade(graded, name, for
 
 @pytest.mark.parametrize("force", [False, True])
 def test_a_submission_that_vanishes_after_it_was_listed_costs_no_student_a_grade(graded, force):
-    class Vandal(Watcher):
+    class Vandal(ProgressListener):
         """Removes a submission when grading begins."""
 
         def begin(self, due: int, up_to_date: int) -> None:
@@ -75,8 +75,8 @@ def test_a_submission_that_vanishes_after_it_was_listed_costs_no_student_a_grade
     assignment = Course(graded).assignment("toy")
     config = load_config(graded)
     gradebook, folders = CourseGradebook.of_course(config), Folders.of_course(config)
-    settings = Settings("bubblewrap", force=force)
-    job = Job(assignment, gradebook, folders, None, settings, Vandal())
+    options = JobOptions("bubblewrap", force=force)
+    job = Job(assignment, gradebook, folders, None, options, Vandal())
     with closing(CheckPool(assignment, "bubblewrap", 1)) as pool:
         ada, ben = grade(job, pool)
     assert (ada.outcome, ben.outcome) == ("not graded", "graded")

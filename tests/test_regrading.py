@@ -83,8 +83,8 @@ def test_a_corrected_check_is_applied_to_evidence_and_nothing_is_written_without
     assert not report["applied"]
     assert dump_gradebook(graded, "toy") == before
     completed = run(graded, "nbmark", "regrade", "toy")
-    assert "3 judged again, 1 differ (1 in points), 0 had to run again" in completed.stdout
-    assert "toy: 3 submissions to judge again, 0 up to date" in completed.stderr
+    assert "3 regraded, 1 differ (1 in points), 0 had to run again" in completed.stdout
+    assert "toy: 3 submissions to regrade, 0 up to date" in completed.stderr
     assert "nothing was written; repeat with --apply" in completed.stdout
 
 

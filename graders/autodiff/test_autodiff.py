@@ -126,7 +126,7 @@ def test_train_step(student):
         fail("train_step has never been called.")
 
 
-@check("graph", points=1, title="train_step is traced once")
+@check("graph", points=1, title="How often train_step was traced")
 def test_traces(student):
     student.number("traces").matches(1, otherwise=TRACED)
 

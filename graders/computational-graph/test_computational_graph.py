@@ -65,7 +65,7 @@ def test_named_nodes(student):
 
 
 @check("build", points=1, title="The path of the data through the graph")
-def test_way_of_data(student):
+def test_path_of_data(student):
     types = student.probe(types_on_path, "a_", "loss_").value
     if normalised(types) in PATHS:
         return
@@ -232,7 +232,9 @@ def test_function(student):
     for a, b in POINTS:
         constant = name("tf").constant
         student.call("mse_function", constant(a), constant(b)).number().matches(
-            mse(a, b), rel=1e-4, otherwise="mse_function does not return the MSE of the 33 women."
+            mse(a, b),
+            rel=1e-4,
+            otherwise="mse_function does not return the MSE of the line on the 33 women.",
         )
 
 

@@ -196,9 +196,7 @@ def test_trained_model(student):
             own,
         )
     if abs(description["iterations"] - 80_000) > 1:
-        fail(
-            "The optimiser of your model reports a different number of iterations, not 80 000.", own
-        )
+        fail("The optimiser of your model does not report 80 000 iterations.", own)
 
 
 @check("predict", points=1, title="Prediction for a woman of 31")

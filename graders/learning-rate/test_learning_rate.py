@@ -231,7 +231,7 @@ def test_largest_rate(student):
         fail(TRY_LARGER, own=f"{answer.value:.6g}")
 
 
-@check("limits", points=1, title="The rate that lands in one step")
+@check("limits", points=1, title="The rate that reaches the lowest point in one step")
 def test_best_rate(student):
     # 1 %: rounding to three digits passes, the first guess 0.0002 is 4.3 % off.
     student.number("eta_best").matches(LIMIT / 2, rel=0.01, otherwise=ONE_STEP)

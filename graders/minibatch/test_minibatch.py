@@ -80,7 +80,7 @@ def test_three_batches(student):
     )
 
 
-@check("thirds", points=1, title="Their mean is the full gradient")
+@check("thirds", points=1, title="The mean of the three gradients")
 def test_mean_of_three(student):
     uneven = np.mean([of_rows(np.arange(33)[k : k + 10]) for k in (0, 10, 20, 30)], axis=0)
     answer = student.array("mean_3")
@@ -105,7 +105,7 @@ def test_single_women(student):
     )
 
 
-@check("single", points=1, title="A random woman is right on average")
+@check("single", points=1, title="The mean of all single gradients")
 def test_mean_of_single_women(student):
     answer = student.array("mean_1")
     Answer(answer.value.ravel(), "mean_1").matches(

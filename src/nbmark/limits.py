@@ -58,6 +58,6 @@ class Limits:
             "NOFILE": self.open_files,
             "NPROC": self.processes,
             "FSIZE": self.disk_mib << 20,
-            # Only a first brake: shared memory passes it, so the watchdog counts that.
+            # A first limit only: RLIMIT_DATA does not count shared memory, so the watchdog does.
             "DATA": self.memory_mib << 20,
         }

@@ -1,4 +1,4 @@
-"""The words of the engine as data: checks, their results, and one graded submission.
+"""The engine's data classes: checks, their results, and one graded submission.
 
 msgspec turns these classes into JSON values and back (`msgspec.to_builtins`, `msgspec.convert`),
 and validates every field on the way back. Their field names are the names in evidence files, so
@@ -22,7 +22,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Check(Model, frozen=True):
-    """A hidden check: a test function, the grade cell it stands at, and what it is worth."""
+    """A hidden check: a test function, the grade cell it belongs to, and its points."""
 
     name: str
     cell: str
@@ -37,7 +37,7 @@ class CheckResult(Model, frozen=True):
     ----------
     outcome
         ``passed``, ``failed`` (a wrong answer) or ``raised`` (the check itself broke on this
-        submission: no points, and a person must look).
+        submission: no points until a person reviews it).
     says, own
         For the student: a sentence, and their own value as text. Either may be empty.
     trace
@@ -63,7 +63,7 @@ class CellScore(Model, frozen=True):
     earned, possible
         In points, ``0 <= earned <= possible``.
     needs_look
-        Whether a person must look before the points are final.
+        Whether a person must review the cell before its points are final.
     """
 
     earned: float
@@ -147,7 +147,7 @@ class AnsweredQuestion(Model, frozen=True):
 class CellState(Model, frozen=True):
     """The state at a grade cell before any question was put there.
 
-    `failed` says why no check can pass there; it is empty if checks could look at the state.
+    `failed` says why no check can pass there; it is empty if checks could ask questions there.
     `trouble` is the last thing that went wrong in an earlier cell.
     """
 
@@ -206,12 +206,12 @@ class Graded(Model, frozen=True):
     spent_s: dict[str, float] = {}
 
     def results_at(self, cell: str) -> Sequence[CheckResult]:
-        """Return the results of the checks that stand at a grade cell, in order."""
+        """Return the results of the checks of a grade cell, in order."""
         return [result for result in self.results if result.check.cell == cell]
 
     @property
-    def questions_and_answers(self) -> Evidence:
-        """Evidence for judging this submission again."""
+    def as_evidence(self) -> Evidence:
+        """Return the evidence for regrading this submission."""
         cells = [
             str(cell.nbgrader["grade_id"])
             for cells in self.notebooks.values()
@@ -222,7 +222,7 @@ class Graded(Model, frozen=True):
 
     @property
     def doubts(self) -> dict[str, str]:
-        """Grade id → why a person must look at the cell."""
+        """Return why a person must review a cell, by grade id."""
         return {
             str(cell.nbgrader.get("grade_id", "")): cell.doubt
             for cells in self.notebooks.values()

@@ -34,7 +34,7 @@ def comparable(recorded: Mapping[str, str]) -> dict[str, str]:
 
 
 def differences(theirs: Mapping[str, str]) -> str:
-    """Return the other versions of another machine, empty if it would give the same grades."""
+    """Return the versions in which another machine differs, empty if its grades are the same."""
     ours = versions()
     here, there = comparable(ours), comparable(theirs)
     return ", ".join(

@@ -1,4 +1,4 @@
-"""An assignment on trial: its own right and wrong answers are graded before any student's.
+"""Verification: an assignment's own right and wrong answers are graded before any student's.
 
-The coordinator runs these modules. May import `workers`, `records.feedback` and the layers below.
+Runs in the coordinator. May import `workers`, `records.feedback` and the layers below it.
 """

@@ -75,7 +75,7 @@ def verify(
     Returns
     -------
     cases
-        In a fixed order. If the checks themselves do not fit together, theirs is the only case.
+        In a fixed order. If the checks do not fit the cells, the list holds only that case.
     """
     all_trials = trials(assignment)
     chosen = choose(all_trials)

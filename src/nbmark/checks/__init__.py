@@ -1,6 +1,6 @@
 """Points: hidden checks put questions to a student's notebook and judge the answers.
 
-Check processes run these modules under pytest. The coordinator imports `points` alone, so this
-file imports nothing. May import `running`, `intake.restore` and the layers below, but never
-`gradebook` or `records`.
+Runs in check processes, under pytest. The coordinator imports `points` alone, so this file imports
+nothing. May import `running`, `intake.restore` and the layers below, but never `gradebook` or
+`records`.
 """

@@ -95,7 +95,7 @@ class Checks:
         """Return the declarations of the checks, in the order of collection."""
         return [check_of(item) for item in self._items]
 
-    def grade(self, submission: Submission, supply: SessionSource) -> Graded:
+    def grade(self, submission: Submission, sessions: SessionSource) -> Graded:
         """Run a submission's notebooks in the sandbox and let the checks judge them.
 
         Raises
@@ -107,7 +107,7 @@ class Checks:
         assignment = self._assignment
         notebook_cells, unreadable = _restored_notebooks(assignment, submission)
         context = NotebookContext(submission.student, assignment.files)
-        run = Run(notebook_cells, assignment.limits, supply.open, context)
+        run = Run(notebook_cells, assignment.limits, sessions.open, context)
         results: list[CheckResult] = []
         try:
             if submission.asks:
@@ -124,7 +124,7 @@ class Checks:
             evidence=run.evidence,
             reached=run.reached,
             unreadable=unreadable,
-            sandbox=supply.label,
+            sandbox=sessions.label,
             versions=versions(),
             source_digest=assignment.source_digest(),
             seconds=time.monotonic() - started_at,

@@ -1,4 +1,4 @@
-"""The program ``nbmark``: one file a command, and their shared parts.
+"""The program ``nbmark``: one file per command, and their shared parts.
 
 Runs in the coordinator. May import everything.
 """

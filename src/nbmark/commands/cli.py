@@ -1,7 +1,7 @@
 """The program ``nbmark``; each command is a file beside this one.
 
 Results go to standard output, the log to standard error. Exit status: 0 success, 1 something was
-not graded or not as expected, 2 the command asked for something that does not exist, 130
+not graded or not as expected, 2 a name that does not exist or options that do not fit, 130
 interrupted.
 """
 

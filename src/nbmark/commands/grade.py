@@ -52,7 +52,11 @@ def grade(
     as_json: bool,
     **cluster: Any,
 ) -> None:
-    """Grade the submissions of ASSIGNMENT, or with --all of the whole course, that are due."""
+    """Grade new and changed submissions.
+
+    Takes ASSIGNMENT, or with --all the whole course. Submissions that are graded already are
+    skipped.
+    """
     hire = hiring(workers, sandbox, **cluster)
     assignments = assignments_of(root, assignment, whole_course)
     if whole_course:
@@ -95,13 +99,13 @@ def _grade(
         from nbmark.commands.progress import Progress
         from nbmark.course.lock import WAIT_S
         from nbmark.grading.grade import grade
-        from nbmark.grading.job import Job, Settings
+        from nbmark.grading.job import Job, JobOptions
 
         workers.start()
         gradebook, folders = course_records(assignment.course.root)
-        settings = Settings(sandbox, force, wait_s=WAIT_S if wait_s is None else wait_s)
+        options = JobOptions(sandbox, force, wait_s=WAIT_S if wait_s is None else wait_s)
         with contextlib.closing(Progress(assignment.name, "grade")) as progress:
-            return grade(Job(assignment, gradebook, folders, students, settings, progress), workers)
+            return grade(Job(assignment, gradebook, folders, students, options, progress), workers)
 
 
 def _print_json(graded: Sequence[tuple[Assignment, list[Row]]], whole_course: bool) -> None:

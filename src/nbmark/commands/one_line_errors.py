@@ -42,7 +42,7 @@ class OneLineErrors(click.Group):
             sys.exit(1)
         except KeyboardInterrupt:
             click.echo(
-                "nbmark: stopped; what is written is complete, run it again for the rest", err=True
+                "nbmark: stopped; what is written is complete; run it again for the rest", err=True
             )
             sys.exit(130)
         except (click.exceptions.NoArgsIsHelpError, click.Abort, click.exceptions.Exit):

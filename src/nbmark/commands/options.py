@@ -56,7 +56,7 @@ CLUSTER = (
         help="Grade on the workers of this Dask cluster, tls://HOST:PORT.",
     ),
     click.option(
-        "--tls-ca", type=FILE, help="The certificate authority that signed the cluster's."
+        "--tls-ca", type=FILE, help="The authority that signed the cluster's certificates."
     ),
     click.option("--tls-cert", type=FILE, help="Our certificate."),
     click.option("--tls-key", type=FILE, help="The key of our certificate."),

@@ -10,14 +10,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from nbmark.authoring.verify import Case
-from nbmark.grading.progress import Watcher
+from nbmark.grading.progress import ProgressListener
 from nbmark.records.row import Row
 from nbmark.untrusted.text import one_line
 
-LOOK_S = 10.0  # between two lines of a log while no submission has been graded yet
+REPORT_S = 10.0  # between two lines of a log while no submission has been graded yet
 
 
-class Progress(Watcher):
+class Progress(ProgressListener):
     """Shows a job's progress on standard error; must be closed.
 
     Parameters
@@ -43,7 +43,7 @@ class Progress(Watcher):
         self._task = self._bar.add_task(assignment, total=None, note="")
         self._bar.start()
         self._done = self._failed = self._total = 0
-        self._began = self._last_look = time.monotonic()
+        self._began = self._reported_at = time.monotonic()
 
     def close(self) -> None:
         """Remove the bar."""
@@ -68,14 +68,14 @@ class Progress(Watcher):
         result = "as expected" if case.as_expected else "NOT as expected"
         self._line(f"{self._count()}: verified {case.name}: {result}")
 
-    def looked(self, number: int, total: int) -> None:
+    def checked(self, number: int, total: int) -> None:
         note = "checking which submissions need grading"
         self._bar.update(self._task, total=total, completed=number, note=note)
-        if number == 0:  # the assignment's own trial may have taken a while before
-            self._last_look = time.monotonic()
-        if time.monotonic() - self._last_look > LOOK_S:
-            self._last_look = time.monotonic()
-            self._line(f"checked {number} of {total} submissions for whether they need grading")
+        if number == 0:  # verifying may have taken a while before
+            self._reported_at = time.monotonic()
+        if time.monotonic() - self._reported_at > REPORT_S:
+            self._reported_at = time.monotonic()
+            self._line(f"checked whether {number} of {total} submissions need grading")
 
     def begin(self, due: int, up_to_date: int) -> None:
         self._done, self._failed, self._total = 0, 0, due

@@ -40,11 +40,12 @@ def regrade(
     root: Path,
     as_json: bool,
 ) -> None:
-    """Judge graded submissions of ASSIGNMENT again by today's checks, or with --all of every one.
+    """Judge graded submissions by today's checks.
 
-    Shows how points change and why, and writes them only with --apply. The recorded answers are
-    enough, so no student's code runs. If a check asks a new question, or the instructor's cells
-    have changed, notebooks run again; the summary says how many.
+    Takes ASSIGNMENT, or with --all the whole course. Shows how points change and why; --apply
+    writes them. No student's code runs while the recorded answers are enough. Notebooks run again
+    if a check asks a new question or the instructor's cells have changed; the summary says how
+    many.
     """
     from nbmark.commands import tables
     from nbmark.course.course import Course
@@ -85,15 +86,15 @@ def _judge(
 ) -> list[Change]:
     from nbmark.commands.progress import Progress
     from nbmark.course.lock import WAIT_S
-    from nbmark.grading.job import Job, Settings
+    from nbmark.grading.job import Job, JobOptions
     from nbmark.grading.regrade import apply, compare
     from nbmark.workers.pool import CheckPool, cores
 
     gradebook, folders = course_records(assignment.course.root)
-    settings = Settings(sandbox, wait_s=WAIT_S if wait_s is None else wait_s)
+    options = JobOptions(sandbox, wait_s=WAIT_S if wait_s is None else wait_s)
     with (
         contextlib.closing(CheckPool(assignment, sandbox, workers or cores())) as pool,
-        contextlib.closing(Progress(assignment.name, "judge again")) as progress,
+        contextlib.closing(Progress(assignment.name, "regrade")) as progress,
     ):
-        job = Job(assignment, gradebook, folders, students, settings, progress)
+        job = Job(assignment, gradebook, folders, students, options, progress)
         return apply(job, pool) if apply_changes else compare(job, pool)

@@ -61,7 +61,7 @@ def print_changes(assignment: str, changes: Sequence[Change], *, applied: bool) 
         _wide_console().print(table)
     counts = _counts(changes)
     print(
-        f"{counts['judged']} judged again, {counts['differ']} differ ({counts['in points']} in "
+        f"{counts['judged']} regraded, {counts['differ']} differ ({counts['in points']} in "
         f"points), {counts['ran again']} had to run again, "
         f"{counts['not judged']} could not be judged"
     )
@@ -71,8 +71,8 @@ def print_changes(assignment: str, changes: Sequence[Change], *, applied: bool) 
         print("nothing was written; repeat with --apply")
     elif counts["differ"]:
         print(
-            f"students still see the old pages: 'nbgrader generate_feedback {assignment} "
-            f"--force' and 'nbgrader release_feedback {assignment}' renew them"
+            f"students still see the old pages: run 'nbgrader generate_feedback {assignment} "
+            f"--force', then 'nbgrader release_feedback {assignment}'"
         )
 
 
@@ -120,6 +120,6 @@ def _counts(changes: Sequence[Change]) -> dict[str, int]:
 
 
 def _wide_console() -> Console:
-    """Return a console as wide as the terminal; a log is as wide as a table needs."""
+    """Return a console as wide as the terminal, or 180 columns wide in a log."""
     console = Console()
     return console if console.is_terminal else Console(width=180)

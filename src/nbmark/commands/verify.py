@@ -31,7 +31,10 @@ def verify(
     root: Path,
     as_json: bool,
 ) -> None:
-    """Try ASSIGNMENT, or with --all every one, on its own right and wrong answers."""
+    """Test an assignment on its own right and wrong answers.
+
+    Takes ASSIGNMENT, or with --all the whole course.
+    """
     from nbmark.authoring.trials import quick
     from nbmark.authoring.verify import case_as_json
     from nbmark.authoring.verify import verify as verify_assignment

@@ -37,7 +37,7 @@ class Course:
 
     @property
     def assignment_names(self) -> list[str]:
-        """Names of the assignments in ``source/`` that have hidden checks, sorted."""
+        """Return the names of the assignments in ``source/`` that have hidden checks, sorted."""
         return sorted(
             name for name in _folders(self.root / "source") if (self.graders / name).is_dir()
         )
@@ -86,7 +86,7 @@ class Assignment:
 
     @functools.cached_property
     def notebooks(self) -> dict[str, list[Cell]]:
-        """Notebook name → cells, with the solutions in.
+        """Return the cells of each notebook by name, solutions included.
 
         Raises
         ------
@@ -122,7 +122,7 @@ class Assignment:
 
     @functools.cached_property
     def files(self) -> dict[str, bytes]:
-        """Path below the assignment's folder → bytes of each file shipped beside its notebooks.
+        """Return the bytes of the files beside the notebooks, by path below ``source/<name>``.
 
         Raises
         ------
@@ -150,7 +150,7 @@ class Assignment:
 
     @property
     def autograded_cells(self) -> dict[str, float]:
-        """Grade id → points of every cell whose points come from hidden checks."""
+        """Return the points of every cell that hidden checks score, by grade id."""
         return {
             cell.grade_id: float(cell.nbgrader["points"])
             for cells in self.notebooks.values()
@@ -160,17 +160,17 @@ class Assignment:
 
     @property
     def limits(self) -> Limits:
-        """Limits of each submission: the defaults, changed by ``assignment.toml``."""
+        """Return the limits of each submission: the defaults, changed by ``assignment.toml``."""
         return self._settings.limits
 
     @property
     def uses_fork_server(self) -> bool:
-        """True if submissions share their imports; ``assignment.toml`` may say ``use = false``."""
+        """Return whether submissions share imports; ``assignment.toml`` may say ``use = false``."""
         return self._settings.fork_server.use
 
     @functools.cached_property
     def imports(self) -> list[str]:
-        """Modules for the fork server: the source notebooks' imports, and the settings' own."""
+        """Return the modules for the fork server: the notebooks' imports and the settings' own."""
         cells = [cell for cells in self.notebooks.values() for cell in cells]
         sources = [cell.source for cell in cells if cell.kind == "code"]
         modules_beside = {
@@ -187,7 +187,7 @@ class Assignment:
 
     @property
     def material(self) -> list[Path]:
-        """Paths of the files that decide a grade, sorted: checks, source and release.
+        """Return the paths of the files that decide a grade, sorted: checks, source and release.
 
         Files in ``graders/`` that belong to no assignment count for all of them.
         """

@@ -63,7 +63,7 @@ def _nodes(sources: Iterable[str]) -> Iterator[ast.AST]:
 
 
 def _chain(node: ast.Attribute) -> list[str]:
-    """Return the three names of ``a.b.c``; the first is empty unless ``a`` is a plain name."""
+    """Return the names in an expression such as ``a.b.c``; ``""`` first unless it is a name."""
     names = [node.attr]
     value = node.value
     while isinstance(value, ast.Attribute):

@@ -38,7 +38,6 @@ def course_lock(course: Course, wait_s: float, on_wait: Callable[[float], None])
         If another process still holds the lock after `wait_s`.
     """
     make_private(course.state)
-    # The operating system drops the lock when the process ends, so a kill leaves no stale lock.
     lock = FileLock(course.state / "lock", mode=0o600, preserve_lock_file=True)
     since = course.state / "lock-since"
     try:

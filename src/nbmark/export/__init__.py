@@ -1,4 +1,4 @@
 """The gradebook as files for other programs.
 
-Runs inside ``nbgrader export``. May import `gradebook`, `intake` and what stands below.
+Runs inside ``nbgrader export``. May import `gradebook`, `intake` and the layers below it.
 """

@@ -1,4 +1,5 @@
 """nbgrader's database: the only folder that opens it.
 
-Runs in the coordinator alone, which is the only writer. May import `course` and what stands below.
+Runs in the coordinator, which is the only writer, and inside ``nbgrader collect``, which reads the
+due date. May import `course` and the layers below it.
 """

@@ -57,7 +57,7 @@ class CourseGradebook:
         return cls(CourseDirectory(config=config), config)
 
     def refuse_unknown_assignment(self, assignment: Assignment) -> None:
-        """Raise `AssignmentError` unless the gradebook knows the assignment as `source/` has it."""
+        """Raise `AssignmentError` unless the gradebook has the cells and points of `source/`."""
         command = f"nbgrader generate_assignment {assignment.name}"
         with self._open() as gradebook:
             try:

@@ -1,4 +1,5 @@
-"""The two jobs: grade submissions, and judge graded ones again with today's checks.
+"""The two jobs, grading and regrading, and the checks of ``nbmark doctor``.
 
-Runs in the coordinator, under the course lock. May import everything but exporters and commands.
+Runs in the coordinator; a job holds the course lock. May import everything except `export` and
+`commands`.
 """

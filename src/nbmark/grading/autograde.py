@@ -1,4 +1,4 @@
-"""The plug point in ``nbgrader autograde`` and formgrader's button.
+"""The hook into ``nbgrader autograde`` and formgrader's button.
 
 nbgrader makes its exporter once a run, after it has found the submissions and before it has touched
 one. `GradingExporter` grades them all at that moment, with the same `grade.grade` as every other
@@ -24,8 +24,8 @@ from nbmark.course.lock import WAIT_S
 from nbmark.errors import NbmarkError
 from nbmark.gradebook.gradebook import CourseGradebook
 from nbmark.grading.grade import grade
-from nbmark.grading.job import Job, Settings
-from nbmark.grading.progress import Watcher
+from nbmark.grading.job import Job, JobOptions
+from nbmark.grading.progress import ProgressListener
 from nbmark.records.row import Row
 from nbmark.sandbox import walls
 from nbmark.workers.pool import CheckPool
@@ -61,14 +61,14 @@ class GradingExporter(NotebookExporter):
             CourseGradebook(coursedir, converter.config),
             Folders(coursedir),
             _students(converter),
-            Settings(self.sandbox, converter.force, converter.create_student, self.wait_s),
+            JobOptions(self.sandbox, converter.force, converter.create_student, self.wait_s),
             _Log(converter.log),
         )
         with closing(CheckPool(assignment, self.sandbox, 1)) as pool:
             return grade(job, pool)
 
 
-class _Log(Watcher):
+class _Log(ProgressListener):
     """Plain lines in nbgrader's log."""
 
     def __init__(self, log: Any) -> None:
@@ -81,7 +81,7 @@ class _Log(Watcher):
 
     def verifying(self, case: Case, total: int) -> None:
         result = "as expected" if case.as_expected else "NOT as expected"
-        self._log.info("verified %s of %d cases: %s", case.name, total, result)
+        self._log.info("verified %s, one of %d cases: %s", case.name, total, result)
 
     def begin(self, due: int, up_to_date: int) -> None:
         self._log.info("%d submissions to grade, %d up to date", due, up_to_date)

@@ -67,11 +67,11 @@ def _sorted_out(
     settled: list[Row] = []
     due: list[str] = []
     for number, student in enumerate(students):
-        job.watcher.looked(number, len(students))
+        job.watcher.checked(number, len(students))
         trouble = _not_a_student(student, job)
         if trouble:
             settled.append(Row(printable_name(student), "not graded", trouble=trouble))
-        elif job.settings.force or _is_due(student, inbox, records):
+        elif job.options.force or _is_due(student, inbox, records):
             due.append(student)
         else:
             settled.append(records.row(student))
@@ -82,7 +82,7 @@ def _not_a_student(student: str, job: Job) -> str:
     """Return why a folder under ``submitted/`` belongs to no student of the course, or ``""``."""
     if not is_student_id(student):
         return INVALID_ID
-    if not job.settings.create_students:
+    if not job.options.create_students:
         try:
             job.gradebook.refuse_unknown_student(student)
         except UsageError as error:

@@ -1,4 +1,4 @@
-"""One assignment to grade or to judge again, and everything that is needed for it."""
+"""One assignment to grade or to regrade, with everything that is needed for it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from nbmark.course.course import Assignment
 from nbmark.course.folders import Folders
 from nbmark.course.lock import WAIT_S, course_lock
 from nbmark.gradebook.gradebook import CourseGradebook
-from nbmark.grading.progress import Watcher
+from nbmark.grading.progress import ProgressListener
 from nbmark.intake.receive import Inbox
 from nbmark.records.store import Records
 from nbmark.sandbox import walls
 
 
 @dataclass(frozen=True)
-class Settings:
+class JobOptions:
     """The options of a job.
 
     Parameters
@@ -53,8 +53,8 @@ class Job:
     gradebook: CourseGradebook
     folders: Folders
     students: Sequence[str] | None
-    settings: Settings
-    watcher: Watcher = field(default_factory=Watcher)
+    options: JobOptions
+    watcher: ProgressListener = field(default_factory=ProgressListener)
 
     @contextlib.contextmanager
     def begun(self) -> Iterator[tuple[Inbox, Records]]:
@@ -69,9 +69,9 @@ class Job:
         InfrastructureError
             If another grading of the course does not end in time.
         """
-        course, sandbox = self.assignment.course, self.settings.sandbox
+        course, sandbox = self.assignment.course, self.options.sandbox
         walls.refuse_exposed(sandbox, course.root, "move the course")
-        lock = course_lock(course, self.settings.wait_s, self.watcher.waiting)
+        lock = course_lock(course, self.options.wait_s, self.watcher.waiting)
         with lock, self.gradebook.kept_open():
             ensure_verified(self.assignment, sandbox, on_case=self.watcher.verifying)
             records = Records(self.assignment, self.gradebook, self.folders)

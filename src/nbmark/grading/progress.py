@@ -6,16 +6,16 @@ from nbmark.authoring.verify import Case
 from nbmark.records.row import Row
 
 
-class Watcher:
+class ProgressListener:
     """Receives reports of a job and ignores them; the command line draws a progress bar instead."""
 
     def waiting(self, running_s: float) -> None:
         """Report that another grading of the course has been running for `running_s` seconds."""
 
     def verifying(self, case: Case, total: int) -> None:
-        """Report the end of one of `total` cases of the assignment's own trial."""
+        """Report the end of one of `total` cases of the verification."""
 
-    def looked(self, number: int, total: int) -> None:
+    def checked(self, number: int, total: int) -> None:
         """Report that `number` of `total` submissions were checked for whether they are due."""
 
     def begin(self, due: int, up_to_date: int) -> None:

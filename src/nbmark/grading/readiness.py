@@ -95,7 +95,9 @@ def _namespaces() -> Iterator[Finding]:
     if USERNS_CLONE.exists():
         allowed = USERNS_CLONE.read_text().strip() == "1"
         fix = "sysctl kernel.unprivileged_userns_clone=1"
-        yield _finding("user namespaces for everybody", allowed, "on" if allowed else "off", fix)
+        yield _finding(
+            "user namespaces for ordinary users", allowed, "on" if allowed else "off", fix
+        )
     if APPARMOR_LIMIT.exists() and APPARMOR_LIMIT.read_text().strip() == "1":
         # The restriction stays on for all other programs; a profile exempts bubblewrap from it.
         has_profile = any(profile.exists() for profile in APPARMOR_PROFILES)
@@ -114,13 +116,15 @@ def _sandbox() -> Finding:
 def _fork_server() -> Finding:
     """Return whether submissions can share their imports; without that, grading is slower."""
     try:
-        with contextlib.closing(SessionSource(walls.DEFAULT, Limits(), ["numpy"])) as supply:
-            with contextlib.closing(supply.open()) as session:
+        with contextlib.closing(SessionSource(walls.DEFAULT, Limits(), ["numpy"])) as sessions:
+            with contextlib.closing(sessions.open()) as session:
                 status = session.run_cell("1 + 1", 20).status
-            state = f"{supply.label}: {status}"
+            state = f"{sessions.label}: {status}"
             # Still ok: each submission then gets a process of its own and earns the same points.
-            if not supply.label.endswith("forked"):
-                state += f"; {supply.not_forked_because}: every submission imports its own modules"
+            if not sessions.label.endswith("forked"):
+                state += (
+                    f"; {sessions.not_forked_because}: every submission imports its own modules"
+                )
             return _finding("fork server", status == "ok", state, fix="fix the checks above")
     except InfrastructureError as error:
         return Finding("fork server", False, str(error), "fix the checks above")

@@ -1,4 +1,4 @@
-"""Judge graded submissions again with today's checks, without running any student's code.
+"""Regrade: judge graded submissions by today's checks, without running any student's code.
 
 The answers are in the evidence. A notebook runs again only if a check asks a new question, or the
 instructor's part of the notebook has changed.
@@ -23,7 +23,7 @@ from nbmark.records.row import Row
 from nbmark.workers.dispatch import as_completed
 from nbmark.workers.pool import CheckPool
 
-GONE = "the submission has changed since it was graded; 'nbmark grade' grades what is there now"
+CHANGED = "the submission has changed since it was graded; 'nbmark grade' grades what is there now"
 REMOVED = "no longer in the gradebook; move evidence/{0}/{1} away to leave it out"
 REPEAT = "{1}; run 'nbmark regrade {0} --apply' again"
 
@@ -72,7 +72,7 @@ def compare(job: Job, pool: CheckPool) -> list[Change]:
 
 
 def apply(job: Job, pool: CheckPool) -> list[Change]:
-    """Do the same and write the new points; marks given by hand, comments and penalties stay.
+    """Judge again as `compare` does, and write the new points; what people gave stays.
 
     A change that could not be written says so; running this again completes it.
     """
@@ -166,13 +166,13 @@ class _Judge:
 
     def _from_evidence(self, old: Graded) -> Graded:
         seed = seed_of(self._secret, old.assignment, old.digest)
-        results = self._pool.regrade(old.questions_and_answers, seed)
+        results = self._pool.regrade(old.as_evidence, seed)
         return msgspec.structs.replace(old, results=results)
 
     def _submission(self, student: str, digest: str) -> Submission:
         submission = self._inbox.receive(student).submission
         if submission.digest != digest:
-            raise InfrastructureError(GONE)
+            raise InfrastructureError(CHANGED)
         return submission
 
 

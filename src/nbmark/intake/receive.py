@@ -21,10 +21,13 @@ MAX_NOTEBOOK_BYTES = 50_000_000
 MAX_NOTE_BYTES = 1000
 ABSENT = "The submission has no notebook called {}.ipynb. Was it renamed?{}"
 REFUSED = (
-    "The file of this notebook was not opened: {}. Clear large outputs, and submit the file itself."
+    "The file of this notebook was not opened: {}. Clear large outputs, and submit an ordinary "
+    "file, not a link."
 )
 GONE = "the submission is gone: {} does not exist any more; collect it again"
-CHANGED = "the submission in {} changed while it was read; run this again when nobody collects"
+CHANGED = (
+    "the submission in {} changed while it was read; run this again when no collection is running"
+)
 UNREAD = "the submission in {} cannot be read ({}); fix that and run this again"
 STUDENT_ID = re.compile(r"[A-Za-z0-9_@][A-Za-z0-9_.@+-]{0,127}")
 
@@ -100,7 +103,7 @@ def is_student_id(name: str) -> bool:
 
 
 def _state(folder: Path) -> tuple[int, int, int]:
-    """Return what changes when another folder takes its place, or a file in it comes or goes."""
+    """Return what shows a replaced folder, or a file added or removed: its id and times."""
     try:
         status = os.lstat(folder)
     except (FileNotFoundError, NotADirectoryError) as error:

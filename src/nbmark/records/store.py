@@ -3,7 +3,7 @@
 A grading: evidence, files, gradebook, mark of completion, in this order. A kill between any two of
 them leaves the submission due, and writing again gives the same.
 
-A new judgement of graded work: gradebook, files, evidence, mark. The old mark and the old evidence
+A regrading: gradebook, files, evidence, mark. The old mark and the old evidence
 stay until the new points are in the gradebook, so that judging again after a kill finds the same
 student with the same difference.
 """
@@ -63,7 +63,7 @@ class Records:
         )
 
     def row(self, student: str) -> Row:
-        """Return the recorded grading; one with other checks than today's has no points."""
+        """Return the row of the recorded grading; one made with earlier checks has no points."""
         name, mark = self._assignment.name, self.mark(student)
         try:
             graded = self._evidence(student)
@@ -98,7 +98,7 @@ class Records:
         return Row(graded.student, "graded", points, summary(graded))
 
     def rewrite(self, old: Graded, new: Graded) -> None:
-        """Replace the recorded grading `old` by a `new` judgement of the same answers.
+        """Replace the recorded grading `old` by the `new` one, a regrading of the same answers.
 
         Marks given by hand, comments, late penalties and the time of submission stay.
 

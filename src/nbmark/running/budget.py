@@ -31,7 +31,8 @@ class Budget:
     def begin(self) -> tuple[float, float] | None:
         """Return wall and CPU time in seconds for a new process, or None if either is too short."""
         if self._started_at is None:
-            # Not earlier, because with `pytest --submission` the checks are collected in between.
+            # Not in `__init__`: with `pytest --submission` pytest collects the checks after that,
+            # and their time is not the submission's.
             self._started_at = time.monotonic()
         wall_s = self._started_at + self._limits.submission_timeout_s - time.monotonic()
         enough = wall_s > MIN_S_FOR_A_PROCESS and self._cpu_s > MIN_S_FOR_A_PROCESS

@@ -29,6 +29,9 @@ MESSAGES = {
         "total."
     ),
     "stuck": "{place} was stopped after {cell_timeout_s:g} s: is there a loop that never ends?",
+    "stuck question": (
+        "{place} was stopped after {question_timeout_s:g} s: is there a loop that never ends?"
+    ),
     "died": "{place} ended the whole Python process.",
     "garbage": "{place} made the Python process send unreadable data, so it was stopped.",
     # What happened to the notebook after that.

@@ -1,7 +1,7 @@
-"""Drivers of sandboxes, as their session sees them; one is started for each submission.
+"""Drivers of sandboxes, as their session sees them.
 
-`forkserver.ForkedDriver` is the other kind, forked by a server. Both are modelled on
-`subprocess.Popen`: a driver runs until it is killed.
+`StartedDriver` is started for one submission, `forkserver.ForkedDriver` is forked by a server. Both
+are modelled on `subprocess.Popen`: a driver runs until it is killed.
 """
 
 from __future__ import annotations

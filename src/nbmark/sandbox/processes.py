@@ -39,8 +39,8 @@ class Tree:
     def processes(self) -> list[psutil.Process]:
         """Return the processes, the root first; empty once the root has ended.
 
-        Where /proc is restricted, the list holds the root alone. So a missing right never looks
-        like the end of the sandbox.
+        Where /proc is restricted, the list holds the root alone. So a missing permission never
+        looks like the end of the sandbox.
         """
         if not self._is_running():
             return []

@@ -25,7 +25,7 @@ FORBIDDEN = [
     """.split(),
     # A notebook has no secrets to keep in the kernel's keyrings.
     *"add_key keyctl request_key".split(),
-    # A notebook does without these. A hole in an interface that it cannot call is no use to it.
+    # Notebooks do not need these, and an attacker cannot use a hole in a call that is forbidden.
     *"""
     bpf io_uring_enter io_uring_register io_uring_setup landlock_create_ruleset memfd_secret
     perf_event_open personality userfaultfd

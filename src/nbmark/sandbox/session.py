@@ -65,7 +65,8 @@ class Session:
     ended
         None while it lives. Afterwards the reason why it ended: ``died``, ``memory``, ``cpu``,
         ``cell cpu``, ``files``, ``sockets``, ``time`` (of the submission), ``stuck`` (a cell
-        ignored the interrupt) or ``garbage`` (the process sent something that is not a frame).
+        ignored the interrupt), ``stuck question`` (a question did) or ``garbage`` (the process
+        sent something that is not a frame).
     """
 
     def __init__(self, driver: Driver, limits: Limits) -> None:
@@ -162,7 +163,9 @@ class Session:
         arguments = {"question": question, "timeout_s": timeout_s, "max_bytes": max_bytes}
         reply = self._request("ask", timeout_s, arguments)
         if reply is None or reply.get("status") in FINAL_STATUSES:
-            self._end("died" if reply is None else reply["status"])
+            status = "died" if reply is None else reply["status"]
+            # The time limit of a question is not that of a cell, and the student reads which.
+            self._end("stuck question" if status == "stuck" else status)
             return None
         answer = reply.get("answer")
         return answer if reply.get("status") == "ok" and isinstance(answer, str) else ""

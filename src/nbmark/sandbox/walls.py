@@ -62,6 +62,7 @@ def open_session(kind: str, limits: Limits) -> Session:
     SandboxUnavailable
         If this machine cannot build the sandbox; the message names the remedy.
     """
+    # Here and below: the command line reads `KINDS` at start-up and needs nothing else.
     from nbmark.sandbox.drivers import StartedDriver
     from nbmark.sandbox.session import Session
 

@@ -1,5 +1,5 @@
 """Read and show what students made, without trusting it.
 
 Runs in every process that touches a submission: coordinator, check process, nbgrader, formgrader.
-May import only the words that everything shares (`errors`, `models`, `limits`, `notebooks`).
+May import only the shared modules (`errors`, `limits`, `models`, `notebooks`).
 """

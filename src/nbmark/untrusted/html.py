@@ -1,4 +1,4 @@
-"""HTML for an instructor's browser: students' HTML cannot act, ours keeps its form.
+"""HTML for an instructor's browser: students' HTML is made harmless, ours keeps its layout.
 
 The course's configuration sets both functions as ``c.HTMLExporter.filters``, which nbconvert's
 templates call for feedback pages and in formgrader: `clean` for the HTML that nbconvert and nbmark
@@ -31,11 +31,11 @@ ATTRIBUTES = {
     "th": {"align", "colspan", "rowspan", "scope"},
 }
 # nh3 drops a tag that is not allowed. A student who writes `List<int>` means text, so it is escaped
-# before nh3 reads it and stays readable; what nh3 lets through is decided by nh3 alone.
+# before nh3 reads it and stays readable. nh3 alone decides which tags pass.
 NOT_A_TAG = re.compile(rf"<(?!/?(?:{'|'.join(sorted(TAGS))})(?=[\s/>]))", re.I)
-# Classes of highlighted code. Others are the page's own, and some of those cover the page.
+# Only the classes of highlighted code. Other classes belong to the page, and some could cover it.
 CLASSES = re.compile(r"(?:highlight|hl-\w+|[a-z][a-z0-9]{0,2})(?: (?:highlight|hl-\w+))*")
-# A picture inside its own address, or a file beside the notebook. Any other address would tell
+# A picture in a data URL, or a file beside the notebook. Any other address would tell
 # another machine that the page was opened, or make the browser ask this server for something with
 # the instructor's rights.
 PICTURE = re.compile(

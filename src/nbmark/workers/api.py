@@ -20,11 +20,11 @@ class Workers(Protocol):
 
     Attributes
     ----------
-    at_once
+    max_under_way
         How many submissions should be under way to keep all workers busy; it may change meanwhile.
     """
 
-    at_once: int
+    max_under_way: int
 
     def prepare(self) -> None:
         """Begin to get ready, in the background."""

@@ -12,10 +12,10 @@ Result = TypeVar("Result")
 
 
 class Capacity(Protocol):
-    """Workers by their capacity: the number of jobs under way, read again before each job."""
+    """Anything that says how many jobs may be under way; read again before each job."""
 
     @property
-    def at_once(self) -> int: ...
+    def max_under_way(self) -> int: ...
 
 
 def as_completed(
@@ -29,7 +29,7 @@ def as_completed(
     waiting: dict[Future[Result], str] = {}
     remaining = iter(students)
     while True:
-        while len(waiting) < capacity.at_once:
+        while len(waiting) < capacity.max_under_way:
             student = next(remaining, None)
             if student is None:
                 break

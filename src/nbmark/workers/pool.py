@@ -26,13 +26,13 @@ class CheckPool:
 
     Attributes
     ----------
-    at_once
+    max_under_way
         The number of submissions that should be under way to keep all processes busy.
     """
 
     def __init__(self, assignment: Assignment, sandbox: str, size: int) -> None:
         # Twice the size: the next submission is read already when a process becomes free.
-        self.at_once = 2 * size
+        self.max_under_way = 2 * size
         self._assignment = assignment
         self._sandbox = sandbox
         self._lock = threading.Lock()

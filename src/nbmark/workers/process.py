@@ -97,7 +97,7 @@ class CheckProcess:
         self._connect()
 
     def kill(self) -> None:
-        """End the process for good, from any thread; a thread that waits for its reply is told."""
+        """End the process for good, from any thread; a thread waiting for a reply gets an error."""
         with self._lock:
             self._killed = True
             if self._process is not None:
@@ -180,39 +180,41 @@ def serve(root: str, name: str, sandbox: str, worker: str = "") -> None:
     assignment = Course(Path(root)).assignment(name)
     imports = assignment.imports if assignment.uses_fork_server else None
     control = socket.socket(fileno=int(worker)) if worker else None
-    with contextlib.closing(SessionSource(sandbox, assignment.limits, imports, control)) as source:
-        source.prepare()
+    with contextlib.closing(
+        SessionSource(sandbox, assignment.limits, imports, control)
+    ) as sessions:
+        sessions.prepare()
         # Imported here: the sandbox gets ready while pytest is loaded.
         from nbmark.checks.grade_one import with_checks
 
         def answer_all(checks: Checks, request: Request | None) -> None:
             while request is not None:
                 try:
-                    reply = {"ok": _answer(checks, source, request)}
+                    reply = {"ok": _answer(checks, sessions, request)}
                 except Exception as error:
                     reply = error_reply(error)
                 if request["op"] == "grade":
-                    source.fork_ahead()  # the next child is forked while this reply is sent
-                _send(wire, reply, source)
+                    sessions.fork_ahead()  # the next child is forked while this reply is sent
+                _send(wire, reply, sessions)
                 request = _receive(wire)
 
         while (first := _receive(wire)) is not None:
             try:
                 with_checks(assignment, lambda checks: answer_all(checks, first))
             except NbmarkError as error:  # the checks cannot be collected
-                _send(wire, error_reply(error), source)
+                _send(wire, error_reply(error), sessions)
 
 
-def _answer(checks: Checks, source: SessionSource, request: Request) -> Any:
+def _answer(checks: Checks, sessions: SessionSource, request: Request) -> Any:
     if request["op"] == "list":
         return {"checks": msgspec.to_builtins(checks.declared())}
     if request["op"] == "regrade":
         return {"results": msgspec.to_builtins(checks.regrade(*evidence_in(request)))}
     submission = submission_in(request)
     try:
-        return msgspec.to_builtins(checks.grade(submission, source))
-    except ServerLost:  # the source starts another server
-        return msgspec.to_builtins(checks.grade(submission, source))
+        return msgspec.to_builtins(checks.grade(submission, sessions))
+    except ServerLost:  # `sessions` starts another server
+        return msgspec.to_builtins(checks.grade(submission, sessions))
 
 
 def _receive(wire: Wire) -> Request | None:
@@ -223,8 +225,8 @@ def _receive(wire: Wire) -> Request | None:
         return None
 
 
-def _send(wire: Wire, reply: dict[str, Any], source: SessionSource) -> None:
-    reply["not_forked_because"] = source.not_forked_because
+def _send(wire: Wire, reply: dict[str, Any], sessions: SessionSource) -> None:
+    reply["not_forked_because"] = sessions.not_forked_because
     with contextlib.suppress(WireClosed):
         wire.send(reply, deadline=math.inf)
 

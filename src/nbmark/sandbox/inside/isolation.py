@@ -2,7 +2,7 @@
 
 The server has no capabilities and no filter on its system calls. A child enters a new user
 namespace, in which it has every capability, and uses them to set up the other namespaces. It gives
-all of them up for good before it runs any code of a student's.
+all of them up for good before it runs any student code.
 """
 
 import ctypes

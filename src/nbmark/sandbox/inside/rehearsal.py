@@ -8,7 +8,7 @@ TensorFlow's first number.
 import contextlib
 import sys
 
-# From the module that must be loaded to the cells that are then run.
+# Module → cells to run if that module is loaded.
 CELLS = {
     "IPython": ["from IPython.display import display\ndisplay(0)", "1 / 0"],
     "numpy": ["import numpy.random"],

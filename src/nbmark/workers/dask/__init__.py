@@ -1,5 +1,5 @@
 """Workers on other machines, through Dask.
 
 `cluster`, `connection`, `sending` and `watch` run in the coordinator, `task` and `material` on the
-cluster's workers. May import `workers` and what stands below; nothing else imports Dask.
+cluster's workers. May import `workers` and the layers below it; nothing else imports Dask.
 """

@@ -31,7 +31,7 @@ from nbmark.workers.dask.watch import WorkerWatch
 from nbmark.workers.requests import grade_request, graded_in
 
 CONNECT_S = 10.0
-THE_REST = "what is written is complete, run it again for the rest"
+THE_REST = "what is written is complete; run it again for the rest"
 
 
 class Cluster:
@@ -42,14 +42,14 @@ class Cluster:
 
     Attributes
     ----------
-    at_once
+    max_under_way
         The number of submissions that should be under way: two for each thread of the cluster, so
         that the next one is there when a thread becomes free. It follows the workers that come and
         go.
     """
 
     def __init__(self, assignment: Assignment, sandbox: str, connection: Connection) -> None:
-        self.at_once = 2
+        self.max_under_way = 2
         self._assignment = assignment
         self._sandbox = sandbox
         self._connection = connection
@@ -82,7 +82,7 @@ class Cluster:
         """Give the function that submits work; leaving the block cancels unfinished work."""
         self.start()
         material = packed(self._assignment)
-        # The sandbox belongs to the key, because a cached material has its check processes.
+        # The key names the sandbox too, because cached check processes use one kind of sandbox.
         key = f"{hashlib.sha256(material).hexdigest()} {self._sandbox}"
         try:
             yield lambda submission: asyncio.run_coroutine_threadsafe(
@@ -144,7 +144,7 @@ class Cluster:
 
     def _set_threads(self, threads: int) -> None:
         # Never 0: with nothing under way, the grading would end as if all were done.
-        self.at_once = 2 * max(1, threads)
+        self.max_under_way = 2 * max(1, threads)
 
     async def _grade(self, submission: Submission, key: str, material: bytes) -> Graded:
         """Return a submission as a worker has graded it."""

@@ -24,8 +24,8 @@ from nbmark.sandbox import walls
 from nbmark.workers.pool import CheckPool
 
 OTHER_FOLDER = "start the worker with another --local-directory"
-# Two graders may share a cluster. A third material would only hold memory: each one keeps a fork
-# server with its libraries.
+# Two graders may share a cluster. Keeping a third assignment would only cost memory: each one has
+# a fork server with its libraries.
 MAX_MATERIALS = 2
 
 
@@ -59,7 +59,9 @@ def unpack(data: bytes, folder: Path) -> None:
             name = PurePosixPath(entry.name)
             content = archive.extractfile(entry) if entry.isreg() else None
             if content is None or name.is_absolute() or ".." in name.parts:
-                raise InfrastructureError(f"the material has an entry '{entry.name}' of a bad kind")
+                raise InfrastructureError(
+                    f"the material has an entry '{entry.name}' that is not a plain file"
+                )
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             # "x" refuses a name that occurs twice.
@@ -68,7 +70,7 @@ def unpack(data: bytes, folder: Path) -> None:
 
 
 class MaterialMissing(Exception):
-    """The cache lacks a material, and the request did not bring it along."""
+    """The cache lacks an assignment's material, and the request did not bring it along."""
 
 
 @dataclass
@@ -85,7 +87,7 @@ class _Material:
 
 
 class MaterialCache:
-    """The newest materials of a machine, shared by its threads."""
+    """The assignments unpacked most recently on a machine, shared by its threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -95,7 +97,7 @@ class MaterialCache:
     def checks(
         self, key: str, data: bytes, name: str, sandbox: str, home: str, threads: int
     ) -> Iterator[CheckPool]:
-        """Give the check processes of a material, which stays at least until the block ends.
+        """Give the check processes of an unpacked assignment, which stays until the block ends.
 
         Parameters
         ----------
@@ -137,7 +139,7 @@ class MaterialCache:
                 self._materials.pop(unused).close()
 
     def _unused(self) -> list[str]:
-        """Return the keys of materials that no thread uses, the oldest first."""
+        """Return the keys that no thread uses, the oldest first."""
         return [key for key, material in self._materials.items() if not material.in_use]
 
 

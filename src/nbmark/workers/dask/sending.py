@@ -10,13 +10,13 @@ from distributed.scheduler import KilledWorker
 from nbmark.errors import InfrastructureError
 from nbmark.workers.dask.task import SEND_MATERIAL, grade_on_worker
 
-# How often to send a submission that was queued on workers which another one crashed. Dask tries a
-# task on several workers each time, so three rounds outlast any one bad submission.
+# How often to send a submission that was queued on a worker that another submission crashed. Dask
+# tries a task on several workers each time, so three rounds outlast any one bad submission.
 ROUNDS = 3
 
 
 class Sender:
-    """Sends requests about one assignment to the workers, and counts where each one has begun.
+    """Sends requests about one assignment, and counts the workers that have begun each one.
 
     Parameters
     ----------

@@ -3,5 +3,5 @@ import json
 
 def make(folder, notebook):
     cells = notebook["cells"]
-    notebook["cells"] = [one for one in cells for _ in range(2)]
+    notebook["cells"] = [cell for cell in cells for _ in range(2)]
     (folder / "target.ipynb").write_bytes(json.dumps(notebook).encode())

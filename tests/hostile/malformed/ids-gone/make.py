@@ -3,7 +3,7 @@ import json
 
 def make(folder, notebook):
     cells = notebook["cells"]
-    for one in cells:
-        one["metadata"] = {}
-        one.pop("id", None)
+    for cell in cells:
+        cell["metadata"] = {}
+        cell.pop("id", None)
     (folder / "target.ipynb").write_bytes(json.dumps(notebook).encode())

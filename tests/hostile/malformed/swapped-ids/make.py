@@ -3,8 +3,8 @@ import json
 
 def make(folder, notebook):
     cells = notebook["cells"]
-    ids = [one["metadata"].get("nbgrader", {}).get("grade_id") for one in cells]
+    ids = [cell["metadata"].get("nbgrader", {}).get("grade_id") for cell in cells]
     for left, right in (("number", "number-answer"), ("later", "words")):
-        one, other = cells[ids.index(left)], cells[ids.index(right)]
-        one["metadata"], other["metadata"] = other["metadata"], one["metadata"]
+        cell, other = cells[ids.index(left)], cells[ids.index(right)]
+        cell["metadata"], other["metadata"] = other["metadata"], cell["metadata"]
     (folder / "target.ipynb").write_bytes(json.dumps(notebook).encode())
