@@ -19,6 +19,7 @@ import classroom
 from conftest import BIN, ROOT, run
 from helpers import HALF, RIGHT, dump_gradebook, submit_toy
 from nbmark.commands import progress as progress_module
+from nbmark.commands.arguments import select
 from nbmark.course.course import Course
 from nbmark.course.lock import course_lock
 
@@ -127,7 +128,8 @@ def test_with_wait_0_a_second_grading_is_refused_at_once(toy_course):
     (line,) = completed.stderr.splitlines()
     refusal = re.fullmatch(
         f"nbmark: another grading of {re.escape(str(toy_course))} has been running for "
-        r"(\d+) s; run this again when it has finished, or wait longer with --wait SECONDS",
+        r"(\d+) s; run this again when it has finished "
+        r"\('nbmark grade --wait SECONDS' waits longer\)",
         line,
     )
     assert refusal, line
@@ -147,12 +149,27 @@ def test_a_second_grading_waits_for_the_first(toy_course):
         assert dump_gradebook(toy_course, "toy") == []
     remaining_log = process.communicate()[1]
     waiting = re.fullmatch(
-        r"toy: another grading of this course has been running for (\d+) s; waiting\n", line
+        r"nbmark: another grading of this course has been running for (\d+) s; waiting\n", line
     )
     assert waiting, line
     assert 90 <= int(waiting[1]) < 150
     assert process.returncode == 0, remaining_log
     assert [row["student"] for row in dump_gradebook(toy_course, "toy")] == ["ada"]
+
+
+def test_material_that_changes_during_the_wait_is_read_after_it(toy_course):
+    submit_toy(
+        toy_course, "ada", "a = float(open('number.txt').read())\ndef f(x):\n    return 2 * x"
+    )
+    command = [BIN / "nbmark", "grade", "toy"]
+    with another_grading(toy_course):
+        process = subprocess.Popen(command, cwd=toy_course, stderr=subprocess.PIPE, text=True)
+        process.stderr.readline()
+        for folder in ("source", "release"):
+            (toy_course / folder / "toy" / "number.txt").write_text("3")
+    log = process.communicate()[1]
+    assert process.returncode == 0, log
+    assert dump_gradebook(toy_course, "toy")[0]["notebooks"]["toy"]["grades"]["a"][0] == 3
 
 
 def test_a_notebook_that_is_a_link_is_not_followed(toy_course):
@@ -249,6 +266,26 @@ def test_a_student_is_graded_in_every_assignment_that_they_submitted(two_assignm
     completed = run(two_assignments, "nbmark", "grade", "--all", "--student", "nobody")
     assert completed.returncode == 2
     assert "no submission by student 'nobody' under submitted/" in completed.stderr
+
+
+def test_the_students_of_a_whole_course_are_listed_when_their_assignment_is_due(toy_course):
+    toy = Course(toy_course).assignment("toy")
+
+    def selected(students: tuple[str, ...], present: list[str]) -> list[str] | None:
+        return select([toy], students, lambda name: present, "submission", "submitted/")[0][1]
+
+    assert selected((), ["ada", "ben"]) is None
+    assert selected((), []) == []
+    assert selected(("ben",), ["ada", "ben"]) == ["ben"]
+
+
+def test_a_whole_course_with_one_broken_assignment_still_prints_json(toy_course):
+    submit_toy(toy_course, "ada", RIGHT)
+    (toy_course / "graders" / "toy" / "assignment.toml").write_text("[limit]\n")
+    completed = run(toy_course, "nbmark", "grade", "--all", "--json")
+    assert completed.returncode == 1
+    assert json.loads(completed.stdout) == {"assignments": []}
+    assert "no table 'limit'" in completed.stderr
 
 
 @pytest.mark.parametrize("command", ["grade", "verify", "grade toy --all"])

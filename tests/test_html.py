@@ -37,9 +37,17 @@ def test_the_text_of_a_student_stays_readable(source, html):
 
 def test_the_text_of_a_refused_element_stays_readable():
     assert rendered("<script>alert(1)</script>") == "&lt;script&gt;alert(1)&lt;/script&gt;"
-    assert rendered("<!-- note --> text") == "&lt;!-- note --&gt; text"
     style = rendered("<style>body{color:red}</style>")
     assert "&lt;style&gt;body{color:red}&lt;/style&gt;" in style
+
+
+def test_a_comment_stays_hidden_with_everything_in_it():
+    assert rendered("a <!-- <img src='a.png'> --> b") == "<p>a  b</p>"
+    assert clean("a<!-- for colleagues") == "a"
+
+
+def test_a_lone_surrogate_is_replaced():
+    assert clean("\ud800<b>x</b>") == "?<b>x</b>"
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,7 @@ def test_the_gradebook_is_loaded_without_unused_libraries():
     script = """
 import sys
 from nbmark.gradebook.gradebook import CourseGradebook
+import nbmark.grading.grade
 import nbmark.commands.cli
 unused = {'numpy', 'pytest', 'requests', 'setuptools', 'zmq', 'jupyter_server', 'nbconvert'}
 assert not unused & set(sys.modules), unused & set(sys.modules)

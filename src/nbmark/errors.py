@@ -93,7 +93,8 @@ class NeverAsked(InfrastructureError):
 
 def unknown(kind: str, name: str, where: str, known_names: Iterable[str]) -> UsageError:
     """Return an error with the name asked for, the place, the names there, and the nearest one."""
-    names = sorted(known_names)
+    # A folder of a student may have any name, also one that a terminal would obey.
+    names = sorted(name for name in known_names if name.isprintable())
     listed = ", ".join(names[:12]) + (", …" if len(names) > 12 else "") if names else "none"
     near = difflib.get_close_matches(name, names, n=1)
     hint = f". Did you mean '{near[0]}'?" if near else ""

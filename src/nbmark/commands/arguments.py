@@ -6,15 +6,18 @@ Heavy modules are imported where they are used, so that the program starts fast.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import click
 
 from nbmark.commands.one_line_errors import complain
 from nbmark.errors import AssignmentError, InfrastructureError, NbmarkError, UsageError, unknown
 from nbmark.untrusted.text import error_summary
 
 if TYPE_CHECKING:
-    from nbmark.course.course import Assignment
+    from nbmark.course.course import Assignment, Course
     from nbmark.course.folders import Folders
     from nbmark.gradebook.gradebook import CourseGradebook
     from nbmark.workers.api import Workers
@@ -67,21 +70,25 @@ def select(
     for student in students:
         if student not in everybody:
             raise unknown(f"{kind} by student", student, where, everybody)
-    return [
-        (assignment, [id for id in present[assignment.name] if not students or id in students])
-        for assignment in assignments
-    ]
+    selection: list[Selection] = []
+    for assignment in assignments:
+        ids = present[assignment.name]
+        # None rather than `ids`: more submissions may arrive, or some vanish, before its turn.
+        named = [student for student in students if student in ids] if students and ids else None
+        selection.append((assignment, named if ids else []))
+    return selection
 
 
 def run_each(
     selection: Sequence[Selection],
+    whole_course: bool,
     run: Callable[[Assignment, Sequence[str] | None], bool],
     print_results: Callable[[], None],
 ) -> int:
     """Run a job for one assignment after the other, print the results, return the exit status.
 
-    Among several, a broken assignment is reported and the others still run. Any other error ends
-    the loop, after the results so far have been printed.
+    In a whole course, a broken assignment is reported and the others still run. Any other error
+    ends the loop, after the results so far have been printed.
     """
     status = 0
     for number, (assignment, students) in enumerate(selection):
@@ -89,7 +96,7 @@ def run_each(
             if not run(assignment, students):
                 status = 1
         except AssignmentError as error:
-            if len(selection) == 1:
+            if not whole_course:
                 raise
             complain(error)
             status = 1
@@ -99,6 +106,20 @@ def run_each(
             raise
     print_results()
     return status
+
+
+def locked(course: Course, wait_s: float | None) -> AbstractContextManager[None]:
+    """Hold the course lock for a block, and report on standard error if it has to wait."""
+    from nbmark.course.lock import WAIT_S, course_lock
+
+    def report(running_s: float) -> None:
+        click.echo(
+            f"nbmark: another grading of this course has been running for {running_s:.0f} s; "
+            "waiting",
+            err=True,
+        )
+
+    return course_lock(course, WAIT_S if wait_s is None else wait_s, report)
 
 
 def course_records(root: Path) -> tuple[CourseGradebook, Folders]:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nbmark.commands.arguments import assignments_of, course_records, hiring, run_each, select
+from nbmark.commands.arguments import (
+    assignments_of,
+    course_records,
+    hiring,
+    locked,
+    run_each,
+    select,
+)
 from nbmark.commands.options import (
     ALL,
     ASSIGNMENT,
@@ -70,7 +77,10 @@ def grade(
         rows: list[Row] = []
         # With nobody to grade, neither a verification nor workers are needed.
         if students is None or students:
-            rows = _grade(assignment, students, hire, sandbox, force, wait_s)
+            with locked(assignment.course, wait_s):
+                rows = _grade(
+                    assignment, students, hire, sandbox, force, expect_work=not whole_course
+                )
         graded.append((assignment, rows))
         if not as_json:
             from nbmark.commands import tables
@@ -82,7 +92,7 @@ def grade(
         if as_json:
             _print_json(graded, whole_course)
 
-    sys.exit(run_each(selection, run, print_results))
+    sys.exit(run_each(selection, whole_course, run, print_results))
 
 
 def _grade(
@@ -91,19 +101,22 @@ def _grade(
     hire: Hire,
     sandbox: str,
     force: bool,
-    wait_s: float | None,
+    *,
+    expect_work: bool,
 ) -> list[Row]:
+    """Grade one assignment; if work is expected, the workers get ready before it is known."""
     with contextlib.closing(hire(assignment)) as workers:
-        # Loading nbgrader takes a second, in which the workers get ready on another processor.
-        workers.prepare()
+        if expect_work:
+            # Loading nbgrader takes a second, in which another processor starts the fork server.
+            workers.prepare()
         from nbmark.commands.progress import Progress
-        from nbmark.course.lock import WAIT_S
         from nbmark.grading.grade import grade
         from nbmark.grading.job import Job, JobOptions
 
-        workers.start()
+        if expect_work:
+            workers.start()
         gradebook, folders = course_records(assignment.course.root)
-        options = JobOptions(sandbox, force, wait_s=WAIT_S if wait_s is None else wait_s)
+        options = JobOptions(sandbox, force)
         with contextlib.closing(Progress(assignment.name, "grade")) as progress:
             return grade(Job(assignment, gradebook, folders, students, options, progress), workers)
 

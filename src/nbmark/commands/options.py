@@ -35,7 +35,7 @@ WORKERS = click.option(
 WAIT = click.option(
     "--wait",
     "wait_s",
-    type=click.FloatRange(0),
+    type=click.IntRange(0),
     metavar="SECONDS",
     help="How long to wait for another grading of the course. Default: 30.",
 )

@@ -49,11 +49,6 @@ class Progress(ProgressListener):
         """Remove the bar."""
         self._bar.stop()
 
-    def waiting(self, running_s: float) -> None:
-        text = f"another grading of this course has been running for {running_s:.0f} s; waiting"
-        self._bar.update(self._task, note=text)
-        self._line(text)
-
     def verifying(self, case: Case, total: int) -> None:
         self._done += 1
         self._failed += not case.as_expected

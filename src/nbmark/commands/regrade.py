@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nbmark.commands.arguments import assignments_of, course_records, run_each, select
+from nbmark.commands.arguments import assignments_of, course_records, locked, run_each, select
 from nbmark.commands.options import ALL, ASSIGNMENT, COURSE, JSON, SANDBOX, STUDENTS, WAIT, WORKERS
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ def regrade(
     def run(assignment: Assignment, students: Sequence[str] | None) -> bool:
         changes: list[Change] = []
         if students is None or students:
-            changes = _judge(assignment, students, apply_changes, workers, sandbox, wait_s)
+            with locked(assignment.course, wait_s):
+                changes = _regrade(assignment, students, apply_changes, workers, sandbox)
         reports.append(tables.changes_as_json(assignment.name, changes, applied=apply_changes))
         if not as_json:
             tables.print_changes(assignment.name, changes, applied=apply_changes)
@@ -73,25 +74,23 @@ def regrade(
         if as_json:
             tables.print_json({"assignments": reports} if whole_course else reports[0])
 
-    sys.exit(run_each(selection, run, print_results))
+    sys.exit(run_each(selection, whole_course, run, print_results))
 
 
-def _judge(
+def _regrade(
     assignment: Assignment,
     students: Sequence[str] | None,
     apply_changes: bool,
     workers: int | None,
     sandbox: str,
-    wait_s: float | None,
 ) -> list[Change]:
     from nbmark.commands.progress import Progress
-    from nbmark.course.lock import WAIT_S
     from nbmark.grading.job import Job, JobOptions
     from nbmark.grading.regrade import apply, compare
     from nbmark.workers.pool import CheckPool, cores
 
     gradebook, folders = course_records(assignment.course.root)
-    options = JobOptions(sandbox, wait_s=WAIT_S if wait_s is None else wait_s)
+    options = JobOptions(sandbox)
     with (
         contextlib.closing(CheckPool(assignment, sandbox, workers or cores())) as pool,
         contextlib.closing(Progress(assignment.name, "regrade")) as progress,

@@ -1,6 +1,7 @@
 """The course lock: one grading of a course at a time.
 
-Two gradings would write the same evidence, folders and gradebook rows.
+Two gradings would write the same evidence, folders and gradebook rows. Whoever takes the lock reads
+the course's material only afterwards, because it may have changed during the wait.
 """
 
 from __future__ import annotations
@@ -45,14 +46,19 @@ def course_lock(course: Course, wait_s: float, on_wait: Callable[[float], None])
     except Timeout:
         raise InfrastructureError(
             f"another grading of {course.root} has been running for {_age_s(since):.0f} s; run "
-            "this again when it has finished, or wait longer with --wait SECONDS"
+            "this again when it has finished ('nbmark grade --wait SECONDS' waits longer)"
         ) from None
     try:
-        since.touch(mode=0o600)  # its modification time shows others how long this has run
+        # Its modification time shows others how long this has run. A grading that was killed may
+        # have left a file of another user, which can be removed but not written.
+        since.unlink(missing_ok=True)
+        since.touch(mode=0o600)
         yield
     finally:
-        since.unlink(missing_ok=True)
-        lock.release()
+        try:
+            since.unlink(missing_ok=True)
+        finally:
+            lock.release()
 
 
 def _acquire(lock: FileLock, wait_s: float, on_wait: Callable[[], None]) -> None:

@@ -23,25 +23,28 @@ FORMATS = """
     uri_template webcolors
 """.split()
 # nbgrader imports these at once, but calls them only in other commands.
+MARK = "__registered_by_nbmark__"
 DEFERRED = ("setuptools", "setuptools.archive_util", "requests")
 
 
 @contextlib.contextmanager
 def slim() -> Iterator[None]:
-    """Let the first import of nbgrader, inside the block, load no more than the gradebook needs."""
-    if "nbgrader" in sys.modules:
-        yield
+    """Let imports of nbgrader's modules in the block load no more than the gradebook needs."""
+    loaded = sys.modules.get("nbgrader")
+    if loaded is not None and not hasattr(loaded, MARK):
+        yield  # inside nbgrader's own commands, where everything is loaded already
         return
     stand_ins = dict.fromkeys(FORMATS) | {name: _DeferredModule(name) for name in DEFERRED}
     missing = {name: module for name, module in stand_ins.items() if name not in sys.modules}
     # None in `sys.modules` makes an import fail as if the package were not installed.
     sys.modules.update(missing)  # type: ignore[arg-type]
-    spec = find_spec("nbgrader")
+    spec = find_spec("nbgrader") if loaded is None else None
     if spec is not None:
         # The package is registered without running its code, which imports the web extensions.
         # Python still finds its modules, and they ask the package only for its version.
         package = module_from_spec(spec)
         package.__dict__["__version__"] = version("nbgrader")
+        package.__dict__[MARK] = True
         sys.modules["nbgrader"] = package
     try:
         yield

@@ -20,7 +20,7 @@ from traitlets import Enum, Float
 from nbmark.authoring.verify import Case
 from nbmark.course.course import Course
 from nbmark.course.folders import Folders
-from nbmark.course.lock import WAIT_S
+from nbmark.course.lock import WAIT_S, course_lock
 from nbmark.errors import NbmarkError
 from nbmark.gradebook.gradebook import CourseGradebook
 from nbmark.grading.grade import grade
@@ -35,7 +35,7 @@ class GradingExporter(NotebookExporter):
     """Grades the submissions of the `Autograde` converter that makes it."""
 
     sandbox = Enum(list(walls.KINDS), walls.DEFAULT, help=walls.OPTION_HELP).tag(config=True)
-    wait_s = Float(WAIT_S, help="Seconds to wait for another grading of the course.").tag(
+    wait_s = Float(WAIT_S, min=0, help="Seconds to wait for another grading of the course.").tag(
         config=True
     )
 
@@ -55,17 +55,25 @@ class GradingExporter(NotebookExporter):
 
     def _grade(self, converter: Any) -> list[Row]:
         coursedir = converter.coursedir
-        assignment = Course(Path(coursedir.root)).assignment(coursedir.assignment_id)
-        job = Job(
-            assignment,
-            CourseGradebook(coursedir, converter.config),
-            Folders(coursedir),
-            _students(converter),
-            JobOptions(self.sandbox, converter.force, converter.create_student, self.wait_s),
-            _Log(converter.log),
-        )
-        with closing(CheckPool(assignment, self.sandbox, 1)) as pool:
-            return grade(job, pool)
+        course = Course(Path(coursedir.root))
+
+        def report(running_s: float) -> None:
+            converter.log.warning(
+                "another grading of this course has been running for %.0f s; waiting", running_s
+            )
+
+        with course_lock(course, self.wait_s, report):
+            assignment = course.assignment(coursedir.assignment_id)
+            job = Job(
+                assignment,
+                CourseGradebook(coursedir, converter.config),
+                Folders(coursedir),
+                _students(converter),
+                JobOptions(self.sandbox, converter.force, converter.create_student),
+                _Log(converter.log),
+            )
+            with closing(CheckPool(assignment, self.sandbox, 1)) as pool:
+                return grade(job, pool)
 
 
 class _Log(ProgressListener):
@@ -73,11 +81,6 @@ class _Log(ProgressListener):
 
     def __init__(self, log: Any) -> None:
         self._log = log
-
-    def waiting(self, running_s: float) -> None:
-        self._log.info(
-            "another grading of this course has been running for %.0f s; waiting", running_s
-        )
 
     def verifying(self, case: Case, total: int) -> None:
         result = "as expected" if case.as_expected else "NOT as expected"

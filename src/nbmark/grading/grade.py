@@ -55,8 +55,10 @@ def _chosen(job: Job) -> list[str]:
     job.gradebook.refuse_unknown_assignment(job.assignment)
     name = job.assignment.name
     present = job.folders.students(name)
-    for student in sorted(set(job.students or ()) - set(present)):
-        raise unknown(f"submission of '{name}' by student", student, "submitted/", present)
+    submitters = set(present)
+    for student in job.students or ():
+        if student not in submitters:
+            raise unknown(f"submission of '{name}' by student", student, "submitted/", present)
     return present if job.students is None else sorted(set(job.students))
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from nbmark.authoring.verify import ensure_verified
 from nbmark.course.course import Assignment
 from nbmark.course.folders import Folders
-from nbmark.course.lock import WAIT_S, course_lock
 from nbmark.gradebook.gradebook import CourseGradebook
 from nbmark.grading.progress import ProgressListener
 from nbmark.intake.receive import Inbox
@@ -29,14 +28,11 @@ class JobOptions:
         Whether to grade submissions again that are graded already.
     create_students
         Whether a submission may add its student to the gradebook.
-    wait_s
-        How long to wait for another grading of the course.
     """
 
     sandbox: str
     force: bool = False
     create_students: bool = True
-    wait_s: float = WAIT_S
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,7 @@ class Job:
 
     @contextlib.contextmanager
     def begun(self) -> Iterator[tuple[Inbox, Records]]:
-        """Hold the course lock and one connection to the gradebook, with verified material.
+        """Hold one connection to the gradebook, with verified material.
 
         Raises
         ------
@@ -66,13 +62,10 @@ class Job:
             If students' code could read the course's files.
         AssignmentError
             If the material is broken.
-        InfrastructureError
-            If another grading of the course does not end in time.
         """
         course, sandbox = self.assignment.course, self.options.sandbox
         walls.refuse_exposed(sandbox, course.root, "move the course")
-        lock = course_lock(course, self.options.wait_s, self.watcher.waiting)
-        with lock, self.gradebook.kept_open():
+        with self.gradebook.kept_open():
             ensure_verified(self.assignment, sandbox, on_case=self.watcher.verifying)
             records = Records(self.assignment, self.gradebook, self.folders)
             yield Inbox(self.assignment, self.folders), records

@@ -9,9 +9,6 @@ from nbmark.records.row import Row
 class ProgressListener:
     """Receives reports of a job and ignores them; the command line draws a progress bar instead."""
 
-    def waiting(self, running_s: float) -> None:
-        """Report that another grading of the course has been running for `running_s` seconds."""
-
     def verifying(self, case: Case, total: int) -> None:
         """Report the end of one of `total` cases of the verification."""
 

@@ -203,6 +203,10 @@ def _chosen(job: Job) -> list[str]:
     job.gradebook.refuse_unknown_assignment(job.assignment)
     name = job.assignment.name
     recorded = evidence.students(job.assignment.course, name)
-    for student in sorted(set(job.students or ()) - set(recorded)):
-        raise unknown(f"graded submission of '{name}' by student", student, "evidence/", recorded)
+    graded_students = set(recorded)
+    for student in job.students or ():
+        if student not in graded_students:
+            raise unknown(
+                f"graded submission of '{name}' by student", student, "evidence/", recorded
+            )
     return recorded if job.students is None else sorted(set(job.students))

@@ -4,7 +4,7 @@ A grading: evidence, files, gradebook, mark of completion, in this order. A kill
 them leaves the submission due, and writing again gives the same.
 
 A regrading: gradebook, files, evidence, mark. The old mark and the old evidence
-stay until the new points are in the gradebook, so that judging again after a kill finds the same
+stay until the new points are in the gradebook, so that regrading after a kill finds the same
 student with the same difference.
 """
 
@@ -105,7 +105,7 @@ class Records:
         Raises
         ------
         InfrastructureError
-            If a cell has no result, or the gradebook refuses; judging again gives the same.
+            If a cell has no result, or the gradebook refuses; regrading again gives the same.
         """
         points = scores(new, self._cells)
         judged_before = {

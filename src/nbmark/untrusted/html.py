@@ -32,7 +32,9 @@ ATTRIBUTES = {
 }
 # nh3 drops a tag that is not allowed. A student who writes `List<int>` means text, so it is escaped
 # before nh3 reads it and stays readable. nh3 alone decides which tags pass.
-NOT_A_TAG = re.compile(rf"<(?!/?(?:{'|'.join(sorted(TAGS))})(?=[\s/>]))", re.I)
+NOT_A_TAG = re.compile(rf"<(?!/?(?:{'|'.join(sorted(TAGS))})(?=[\s/>]))", re.I | re.A)
+# Nobody sees a comment in a notebook, so it must not become text here.
+COMMENT = re.compile(r"<!--.*?(?:-->|$)", re.S)
 # Only the classes of highlighted code. Other classes belong to the page, and some could cover it.
 CLASSES = re.compile(r"(?:highlight|hl-\w+|[a-z][a-z0-9]{0,2})(?: (?:highlight|hl-\w+))*")
 # A picture in a data URL, or a file beside the notebook. Any other address would tell
@@ -76,7 +78,9 @@ def markdown(context: Any, source: str) -> str:
 
 
 def _sanitize(html: str, cleaner: nh3.Cleaner) -> str:
-    return cleaner.clean(NOT_A_TAG.sub("&lt;", html))
+    # nh3 takes no lone surrogates, which JSON can hold.
+    text = html.encode("utf-8", "replace").decode()
+    return cleaner.clean(NOT_A_TAG.sub("&lt;", COMMENT.sub("", text)))
 
 
 def _attribute(tag: str, name: str, value: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The one loop that submits work and waits for it, for grading and for judging again."""
+"""The one loop that submits work and waits for it, for grading and for regrading."""
 
 from __future__ import annotations
 

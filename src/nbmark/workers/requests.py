@@ -42,7 +42,7 @@ def submission_in(request: Request) -> Submission:
 
 
 def evidence_in(request: Request) -> tuple[Evidence, bytes]:
-    """Return the evidence and the seed in a request to judge again."""
+    """Return the evidence and the seed in a request to regrade."""
     return msgspec.convert(request["evidence"], Evidence), bytes.fromhex(request["seed"])
 
 
