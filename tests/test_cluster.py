@@ -193,7 +193,7 @@ def test_an_interrupt_cancels_the_submissions_under_way(course, cluster):
     assert time.monotonic() - interrupted_at_s < 5
     assert process.returncode == 130
     assert complaints(stderr)[-1:] == [
-        "nbmark: stopped; what is written is complete, run it again for the rest"
+        "nbmark: stopped; what is written is complete; run it again for the rest"
     ]
     assert "Traceback" not in stderr
     for number in range(8):
@@ -215,7 +215,7 @@ def test_a_dead_scheduler_is_reported_in_one_line_and_a_second_run_grades_the_re
     stderr = process.communicate()[1]
     assert process.returncode == 1
     assert complaints(stderr) == [
-        f"nbmark: the scheduler {own_cluster.address} is gone; what is written is complete, run "
+        f"nbmark: the scheduler {own_cluster.address} is gone; what is written is complete; run "
         "it again for the rest"
     ]
     assert len(dump_gradebook(course, "toy")) < 3
