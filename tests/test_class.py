@@ -38,7 +38,7 @@ def graded(
     for assignment in ASSIGNMENTS:
         material = Course(course).assignment(assignment)
         record = json.loads(material.record.read_text())
-        material.record.write_text(json.dumps({**record, "digest": material.digest()}))
+        material.record.write_text(json.dumps({**record, "digest": material.digest}))
     for case in CASES:
         classroom.submit(case, course)
     completed = run(course, "nbmark", "grade", "--all", "--json", NBMARK_CANARY=CANARY)

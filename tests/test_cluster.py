@@ -77,7 +77,7 @@ def template(toy_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     # The new checks give the known answers the same points, so the assignment counts as verified.
     material = Course(course).assignment("toy")
     record = json.loads(material.record.read_text())
-    material.record.write_text(json.dumps({**record, "digest": material.digest()}))
+    material.record.write_text(json.dumps({**record, "digest": material.digest}))
     return course
 
 

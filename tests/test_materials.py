@@ -44,23 +44,23 @@ def test_equal_material_gives_equal_bytes_and_the_same_digest_after_unpacking(to
     assert packed(assignment) == first
     unpacked = tmp_path / "unpacked"
     unpack(first, unpacked)
-    assert Course(unpacked).assignment("toy").digest() == assignment.digest()
+    assert Course(unpacked).assignment("toy").digest == assignment.digest
     assert b"gradebook" not in gzip.decompress(first)
     assert not list(unpacked.rglob("*.pyc"))
     assert not (unpacked / ".nbmark").exists()
 
 
 def test_a_file_in_graders_that_belongs_to_no_assignment_counts_for_all(toy_course, tmp_path):
-    before = Course(toy_course).assignment("toy").digest()
+    before = Course(toy_course).assignment("toy").digest
     other = toy_course / "graders" / "other"
     (toy_course / "source" / "other").mkdir()
     other.mkdir()
     (other / "test_other.py").write_text("")
-    assert Course(toy_course).assignment("toy").digest() == before
+    assert Course(toy_course).assignment("toy").digest == before
     (toy_course / "graders" / "tables").mkdir()
     (toy_course / "graders" / "tables" / "data.csv").write_text("1")
     assignment = Course(toy_course).assignment("toy")
-    assert assignment.digest() != before
+    assert assignment.digest != before
     graders = tmp_path / "unpacked" / "graders"
     unpack(packed(assignment), tmp_path / "unpacked")
     assert (graders / "tables" / "data.csv").read_text() == "1"

@@ -216,7 +216,7 @@ def _last_line(result: CheckResult) -> str:
 
 def _conditions(assignment: Assignment, sandbox: str) -> dict[str, Any]:
     """Return everything that the result of a verification depends on."""
-    return {"digest": assignment.digest(), "sandbox": sandbox, "versions": comparable(versions())}
+    return {"digest": assignment.digest, "sandbox": sandbox, "versions": comparable(versions())}
 
 
 def _is_recorded(assignment: Assignment, sandbox: str) -> bool:

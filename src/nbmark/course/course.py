@@ -196,8 +196,13 @@ class Assignment:
         files = {*_files(self.graders), *shared, *_files(self.source), *_files(self.release)}
         return sorted(files - {self.record})
 
+    @functools.cached_property
     def digest(self) -> str:
-        """Return the SHA-256 of all files that decide a grade."""
+        """Return the SHA-256 of all files that decide a grade.
+
+        Read once, like the notebooks: a file that changes later does not change what this object
+        was graded or verified with.
+        """
         total = hashlib.sha256()
         for path in self.material:
             total.update(str(path.relative_to(self.course.root)).encode() + b"\0")

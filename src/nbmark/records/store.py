@@ -34,7 +34,7 @@ class Records:
     def __init__(
         self, assignment: Assignment, gradebook: CourseGradebook, folders: Folders
     ) -> None:
-        self.checks_digest = assignment.digest()
+        self.checks_digest = assignment.digest
         self._assignment = assignment
         self._course = assignment.course
         self._gradebook = gradebook

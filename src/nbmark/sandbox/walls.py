@@ -8,16 +8,16 @@ the two.
 from __future__ import annotations
 
 import contextlib
-import importlib
-import socket
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbmark.errors import SandboxUnavailable
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from nbmark.limits import Limits
     from nbmark.sandbox.forkserver import ForkServer, ForkWorker
     from nbmark.sandbox.session import Session
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 TRY_S = 20.0
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """A kind of sandbox.
 
     Parameters
@@ -43,7 +42,7 @@ class Kind:
     can_fork: bool
 
     def load(self) -> Any:
-        return importlib.import_module(self.module)
+        return import_module(self.module)
 
 
 KINDS = {
