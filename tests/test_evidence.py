@@ -33,7 +33,7 @@ def refusal(path: Path) -> str:
         load(path)
     message = str(caught.value)
     assert "\n" not in message
-    assert "run 'nbmark grade toy --student ben'" in message
+    assert "run: nbmark grade toy --student ben" in message
     return message
 
 

@@ -162,8 +162,8 @@ def test_an_entry_in_another_users_name_is_skipped(toy_course, exchange):
     assert not (toy_course / "submitted" / "daemon").exists()
 
 
-@pytest.mark.parametrize("student", ["..", ".hidden", "a b", "nobody\n", "é", "-x", "a" * 200, ""])
-def test_a_student_id_that_is_no_safe_folder_name_is_skipped(toy_course, exchange, student):
+@pytest.mark.parametrize("student", ["..", ".hidden", "a*", "nobody\n", "\u202ea", "a" * 129, ""])
+def test_an_entry_whose_student_id_nbgrader_could_not_use_is_skipped(toy_course, exchange, student):
     (exchange / COURSE_ID / "inbound" / f"{student}+toy+{EARLY}+x").mkdir()
     add_entry(exchange, ME)
     collector = collect(toy_course, exchange, check_owner=False)
@@ -237,7 +237,7 @@ def test_exported_grades_are_quoted_without_formulas_or_invented_zeros(toy_cours
 def test_a_submission_without_a_grade_is_exported_as_not_graded(toy_course):
     from nbgrader.api import Gradebook
 
-    for student in ("ada", "cleo", "dan", "no id"):
+    for student in ("ada", "cleo", "dan"):
         submit_toy(toy_course, student, RIGHT)
     completed = run(toy_course, "nbmark", "grade", "toy", "--student", "ada")
     assert completed.returncode == 0, completed.stderr

@@ -208,7 +208,7 @@ def test_a_refused_write_is_reported_spares_the_others_and_is_repeated_next_time
 def test_evidence_without_a_complete_grading_is_reported_with_the_remedy(graded):
     (graded / "evidence" / "toy" / "ben" / "graded.json").unlink()
     rows = regrade_with_trouble(graded, "--apply")
-    assert rows["ben"]["trouble"] == "has no complete grading; run 'nbmark grade toy --student ben'"
+    assert rows["ben"]["trouble"] == "has no complete grading; run: nbmark grade toy --student ben"
     assert [rows[student]["after"] for student in ("ada", "ben", "cleo")] == [3, None, 2]
     assert run(graded, "nbmark", "grade", "toy", "--student", "ben").returncode == 0
     assert regrade(graded)["judged"] == 3
@@ -279,7 +279,7 @@ def test_damaged_evidence_concerns_one_student_and_grading_repairs_it(graded, da
     damage(path)
     rows = regrade_with_trouble(graded)
     assert re.fullmatch(
-        f"its evidence, {path.relative_to(graded)}, {reason}; run 'nbmark grade toy --student ben'",
+        f"its evidence, {path.relative_to(graded)}, {reason}; run: nbmark grade toy --student ben",
         rows["ben"]["trouble"],
     )
     assert [rows[student]["after"] for student in ("ada", "ben", "cleo")] == [3, None, 2]
@@ -296,7 +296,7 @@ def test_evidence_without_results_is_reported_and_never_shown_as_points(graded):
     assert completed.returncode == 1
     ben = json.loads(completed.stdout)["students"][1]
     assert (ben["outcome"], ben["points"]) == ("not graded", None)
-    assert ben["trouble"].endswith("run 'nbmark grade toy --student ben --force'")
+    assert ben["trouble"].endswith("run: nbmark grade toy --student ben --force")
     repaired = run(graded, "nbmark", "grade", "toy", "--student", "ben", "--force")
     assert repaired.returncode == 0, repaired.stderr
 

@@ -64,7 +64,7 @@ def judge(verdict: Verdict, course: Path, rows: Mapping[str, Any], canary: str) 
     """Compare the rows of a case with what its folder says, and search them for leaks."""
     case = verdict.case
     for student in verdict.students:
-        row = rows.get(student.encode("unicode_escape").decode())
+        row = rows.get(student)
         if row is None:
             verdict.wrongly_scored.append(f"{student!r}: no row")
             continue

@@ -12,6 +12,7 @@ from rich.progress import Progress as Bar
 from nbmark.authoring.verify import Case
 from nbmark.grading.progress import ProgressListener
 from nbmark.records.row import Row
+from nbmark.untrusted.names import printable_name
 from nbmark.untrusted.text import one_line
 
 REPORT_S = 10.0  # between two lines of a log while no submission has been graded yet
@@ -83,7 +84,7 @@ class Progress(ProgressListener):
         self._failed += row.outcome == "not graded"
         self._bar.update(self._task, completed=self._done, note=self._rate())
         outcome = one_line(row.trouble, 500) or f"{row.earned:g} points"
-        self._line(f"{self._count()}: {row.student}: {outcome}")
+        self._line(f"{self._count()}: {printable_name(row.student)}: {outcome}")
 
     def _count(self) -> str:
         remaining_s = (self._total - self._done) * (time.monotonic() - self._began) / self._done

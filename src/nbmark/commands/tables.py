@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from nbmark.authoring.verify import Case
+from nbmark.commands.layout import Line, Sheet, show
 from nbmark.grading.readiness import Finding
 from nbmark.grading.regrade import Change
 from nbmark.records.row import Row
@@ -23,19 +21,19 @@ OUTCOMES = ("graded", "up to date", "not graded")
 def print_rows(assignment: str, rows: Sequence[Row]) -> None:
     """Print students, points by task, and the first thing to know about each submission."""
     tasks = list(dict.fromkeys(task for row in rows for task in row.scores))
-    table = Table(title=assignment, title_justify="left", show_lines=False, pad_edge=False)
-    table.add_column("student", no_wrap=True)
-    for task in tasks:
-        table.add_column(task, justify="right")
-    table.add_column("points", justify="right")
-    table.add_column("what happened", ratio=1)
-    for row in rows:
-        points = [f"{row.scores[task].earned:g}" if task in row.scores else "–" for task in tasks]
-        total = f"{row.earned:g}" if row.scores else "–"
-        table.add_row(
-            Text(row.student), *points, total, Text(one_line(row.trouble or row.says, 500))
+    lines = [
+        Line(
+            name=row.student,
+            shorts=[f"{row.earned:g}" if row.scores else "–"],
+            texts=[row.trouble or row.says],
+            details=[
+                f"{row.scores[task].earned:g}" if task in row.scores else "–" for task in tasks
+            ],
+            brief=_lost(row),
         )
-    _wide_console().print(table)
+        for row in rows
+    ]
+    show(Sheet("student", ["points"], ["what happened"], lines, tasks, title=assignment))
     counts = {outcome: sum(row.outcome == outcome for row in rows) for outcome in OUTCOMES}
     counted = [f"{number} {outcome}" for outcome, number in counts.items() if number]
     print(", ".join(counted) or "nothing to grade")
@@ -43,22 +41,18 @@ def print_rows(assignment: str, rows: Sequence[Row]) -> None:
 
 def print_changes(assignment: str, changes: Sequence[Change], *, applied: bool) -> None:
     """Print what ``nbmark regrade`` would change or has changed, and a line that counts."""
-    table = Table(
-        "student",
-        "before",
-        "after",
-        "why",
-        title=f"{assignment}, automatic points",
-        title_justify="left",
-    )
-    for change in changes:
-        if not change.differs and not change.trouble:
-            continue
-        after = "–" if change.after is None else f"{change.after:g}"
-        why = "; ".join(change.why) or change.trouble or "the points of its cells"
-        table.add_row(Text(change.student), f"{change.before:g}", after, Text(one_line(why, 500)))
-    if table.row_count:
-        _wide_console().print(table)
+    lines = [
+        Line(
+            name=change.student,
+            shorts=[f"{change.before:g}", "–" if change.after is None else f"{change.after:g}"],
+            texts=["; ".join(change.why) or change.trouble or "the points of its cells"],
+        )
+        for change in changes
+        if change.differs or change.trouble
+    ]
+    if lines:
+        title = f"{assignment}, automatic points"
+        show(Sheet("student", ["before", "after"], ["why"], lines, title=title))
     counts = _counts(changes)
     print(
         f"{counts['judged']} regraded, {counts['differ']} differ ({counts['in points']} in "
@@ -88,20 +82,17 @@ def changes_as_json(assignment: str, changes: Sequence[Change], *, applied: bool
 
 def print_cases(assignment: str, cases: Sequence[Case]) -> None:
     """Print the cases of ``nbmark verify``."""
-    table = Table("case", "what it shows", "as expected", title=assignment, title_justify="left")
-    for case in cases:
-        table.add_row(Text(case.name), Text(case.title), "yes" if case.as_expected else "NO")
-    Console().print(table)
+    lines = [Line(case.name, ["yes" if case.as_expected else "NO"], [case.title]) for case in cases]
+    show(Sheet("case", ["as expected"], ["what it shows"], lines, title=assignment))
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
     """Print what ``nbmark doctor`` checked, and the fixes."""
-    table = Table("check", "OK", "found", "fix")
-    for finding in findings:
-        table.add_row(
-            finding.subject, "yes" if finding.ok else "NO", Text(finding.found), Text(finding.fix)
-        )
-    Console().print(table)
+    lines = [
+        Line(finding.subject, ["yes" if finding.ok else "NO"], [finding.found, finding.fix])
+        for finding in findings
+    ]
+    show(Sheet("check", ["OK"], ["found", "fix"], lines))
 
 
 def print_json(value: Any) -> None:
@@ -119,7 +110,10 @@ def _counts(changes: Sequence[Change]) -> dict[str, int]:
     }
 
 
-def _wide_console() -> Console:
-    """Return a console as wide as the terminal, or 180 columns wide in a log."""
-    console = Console()
-    return console if console.is_terminal else Console(width=180)
+def _lost(row: Row) -> str:
+    """Return the points of the tasks that have not earned all of theirs."""
+    return ", ".join(
+        f"{task}: {score.earned:g} of {score.possible:g}"
+        for task, score in row.scores.items()
+        if score.earned < score.possible
+    )

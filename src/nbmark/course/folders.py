@@ -21,6 +21,10 @@ with slim():
     from nbgrader.utils import parse_utc
 
 
+# Jupyter's copies of opened notebooks, and the rest of a folder whose replacement was killed.
+NOT_A_STUDENT = re.compile(r"\.ipynb_checkpoints|\..*\.(new|old)")
+
+
 def load_config(root: Path) -> Config:
     """Return the configuration in the course's ``nbgrader_config.py``.
 
@@ -61,7 +65,10 @@ class Folders:
         return self._path(self._coursedir.autograded_directory, student, assignment)
 
     def students(self, assignment: str) -> list[str]:
-        """Return the ids of the students with a folder under ``submitted/``, sorted."""
+        """Return the names of the students' folders under ``submitted/``, sorted.
+
+        A name need not be possible as an id, so that a refused folder is reported.
+        """
         folder = self._coursedir.submitted_directory
         pattern = re.compile(
             self._coursedir.format_path(
@@ -69,9 +76,11 @@ class Folders:
             ),
             re.DOTALL,  # a hostile name may hold a line break
         )
-        paths = glob.glob(self._coursedir.format_path(folder, "*", glob.escape(assignment)))
+        # The course itself may lie below a folder with brackets in its name.
+        any_student = self._coursedir.format_path(folder, "\0", assignment)
+        paths = glob.glob(glob.escape(any_student).replace("\0", "*"), include_hidden=True)
         names = [match["student"] for path in paths if (match := pattern.fullmatch(path))]
-        return sorted(name for name in names if not name.startswith("."))
+        return sorted(name for name in names if not NOT_A_STUDENT.fullmatch(name))
 
     def _path(self, step: str, student: str, assignment: str) -> Path:
         return Path(self._coursedir.format_path(step, student, assignment))

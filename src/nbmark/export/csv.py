@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from nbgrader.plugins import ExportPlugin
 
+from nbmark.course.course import Course
 from nbmark.course.folders import Folders
-from nbmark.intake.receive import is_student_id
+from nbmark.errors import EvidenceUnusable
+from nbmark.records import evidence
 from nbmark.untrusted.files import write_atomic
+from nbmark.untrusted.names import printable_name, unfit_as_id
 
 COLUMNS = """
     assignment duedate timestamp student_id last_name first_name email raw_score
-    late_submission_penalty score max_score status
+    late_submission_penalty score max_score status reason
 """.split()
 PERSONAL = ("last_name", "first_name", "email")
+INVALID_ID = "the name of the folder cannot be a student's id: {}"
+NO_GRADING = "no grading of it has finished; to try, or to see why not, run: {}"
 # A spreadsheet runs a field that begins like this as a formula. Some treat the wide forms alike.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
@@ -29,8 +35,8 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 class GradesCsv(ExportPlugin):  # type: ignore[misc]  # nbgrader has no type hints
     """One line for each assignment and student, in which a score that does not exist is empty.
 
-    A student with a folder under ``submitted/`` has a line too, even if the gradebook does not
-    know them.
+    Everybody with a folder under ``submitted/`` has a line too, even if the gradebook does not know
+    them. The column ``reason`` says why a submission has no points.
     """
 
     def export(self, gradebook: Any) -> None:
@@ -52,25 +58,45 @@ class GradesCsv(ExportPlugin):  # type: ignore[misc]  # nbgrader has no type hin
         submitters = self._submitters(assignment.name)
         students = {student.id: student for student in gradebook.students}
         chosen = [str(student_id) for student_id in self.student]
-        # An attacker may choose the name of a folder, so only a possible id gets a line.
-        for student_id in sorted(students.keys() | set(filter(is_student_id, submitters))):
+        for student_id in sorted(students.keys() | submitters):
             if not chosen or student_id in chosen:
-                student = students.get(student_id)
+                student, submission = students.get(student_id), graded.get(student_id)
+                scores = _scores(submission, student_id in submitters)
                 row = {
                     "assignment": assignment.name,
                     "duedate": assignment.duedate,
-                    "student_id": student_id,
+                    # An attacker may choose the name of a folder.
+                    "student_id": printable_name(student_id),
                     "max_score": assignment.max_score,
                     **{name: getattr(student, name, None) for name in PERSONAL},
-                    **_scores(graded.get(student_id), student_id in submitters),
+                    **scores,
+                    "reason": self._reason(assignment.name, student_id, scores),
                 }
                 writer.writerow({name: _field(value) for name, value in row.items()})
 
+    @property
+    def _coursedir(self) -> Any:
+        """nbgrader's object for the course's folders, None without an application around it."""
+        return getattr(self.parent, "coursedir", None)
+
     def _submitters(self, assignment: str) -> set[str]:
-        """Return the students with a folder under ``submitted/``."""
-        # Without nbgrader's application around it, the plug-in knows no course folder.
-        coursedir = getattr(self.parent, "coursedir", None)
-        return set(Folders(coursedir).students(assignment)) if coursedir else set()
+        """Return the names of the folders under ``submitted/``."""
+        return set(Folders(self._coursedir).students(assignment)) if self._coursedir else set()
+
+    def _reason(self, assignment: str, student: str, scores: Mapping[str, Any]) -> str:
+        """Return why a submission has no points, empty if it has some or nobody knows."""
+        if scores["status"] == "not graded":
+            unfit = unfit_as_id(student)
+            command = evidence.grade_command(assignment, student)
+            return INVALID_ID.format(unfit) if unfit else NO_GRADING.format(command)
+        # Evidence is large, so only that of a submission without any points is read.
+        if scores["status"] != "needs manual grading" or scores["raw_score"] or not self._coursedir:
+            return ""
+        try:
+            graded = evidence.load(Course(Path(self._coursedir.root)), assignment, student)
+        except EvidenceUnusable:
+            return ""
+        return "; ".join(f"{name}.ipynb: {why}" for name, why in graded.unreadable.items())
 
 
 def _scores(submission: Any, has_submitted: bool) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from nbmark.grading.job import Job, JobOptions
 from nbmark.grading.progress import ProgressListener
 from nbmark.records.row import Row
 from nbmark.sandbox import walls
+from nbmark.untrusted.names import printable_name
 from nbmark.workers.pool import CheckPool
 
 
@@ -49,7 +50,7 @@ class GradingExporter(NotebookExporter):
                 converter.log.error(line)
             raise NbGraderException(str(error)) from error
         converter.assignments = {}  # so that nbgrader's own loop has nothing left to grade
-        failed = [row.student for row in rows if row.outcome == "not graded"]
+        failed = [printable_name(row.student) for row in rows if row.outcome == "not graded"]
         if failed:
             raise NbGraderException(f"not graded: {', '.join(failed)}; their grades are as before")
 
@@ -90,20 +91,24 @@ class _Log(ProgressListener):
         self._log.info("%d submissions to grade, %d up to date", due, up_to_date)
 
     def finished(self, row: Row) -> None:
+        student = printable_name(row.student)
         if row.outcome == "not graded":
-            self._log.error("%s was not graded: %s", row.student, row.trouble)
+            self._log.error("%s was not graded: %s", student, row.trouble)
         else:
-            self._log.info("%s: %g points", row.student, row.earned)
+            self._log.info("%s: %g points", student, row.earned)
 
 
 def _students(converter: Any) -> list[str] | None:
     """Return the students that nbgrader was asked to grade.
 
-    None stands for all of them, including those who submitted no notebook.
+    None stands for all of them, including those whose folder nbgrader itself passes over: it has no
+    notebook, or nbgrader takes its name for a pattern.
     """
-    excluded = set(filter(None, converter.coursedir.student_id_exclude.split(",")))
-    if converter.coursedir.student_id == "*" and not excluded:
-        return None
+    coursedir = converter.coursedir
+    excluded = set(filter(None, coursedir.student_id_exclude.split(",")))
+    if coursedir.student_id == "*":
+        everybody = Folders(coursedir).students(coursedir.assignment_id) if excluded else None
+        return everybody and [student for student in everybody if student not in excluded]
     pattern = re.compile(
         converter._format_source("(?P<assignment>.*)", "(?P<student>.*)", escape=True)
     )

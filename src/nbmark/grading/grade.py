@@ -7,21 +7,24 @@ autograde`` and formgrader's button with one.
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 
 from nbmark.errors import InfrastructureError, SandboxUnavailable, UsageError, WorkersLost, unknown
 from nbmark.grading.job import Job
-from nbmark.intake.receive import Inbox, Received, is_student_id
+from nbmark.intake.receive import Inbox, Received
 from nbmark.models import Graded
 from nbmark.records.row import Row
 from nbmark.records.store import Records
-from nbmark.untrusted.files import printable_name
+from nbmark.untrusted.names import unfit_as_id
 from nbmark.workers.api import Workers
 from nbmark.workers.dispatch import as_completed
 
-INVALID_ID = "the name of its folder under submitted/ cannot be a student's id; rename or remove it"
-UNKNOWN_STUDENT = "{0}; 'nbgrader db student add {1}' puts {1} there"
+INVALID_ID = (
+    "the name of its folder under submitted/ cannot be a student's id: {}; rename or remove it"
+)
+UNKNOWN_STUDENT = "{}; to add them, run: {}"
 
 
 def grade(job: Job, workers: Workers) -> list[Row]:
@@ -72,7 +75,7 @@ def _sorted_out(
         job.watcher.checked(number, len(students))
         trouble = _not_a_student(student, job)
         if trouble:
-            settled.append(Row(printable_name(student), "not graded", trouble=trouble))
+            settled.append(Row(student, "not graded", trouble=trouble))
         elif job.options.force or _is_due(student, inbox, records):
             due.append(student)
         else:
@@ -82,13 +85,15 @@ def _sorted_out(
 
 def _not_a_student(student: str, job: Job) -> str:
     """Return why a folder under ``submitted/`` belongs to no student of the course, or ``""``."""
-    if not is_student_id(student):
-        return INVALID_ID
+    unfit = unfit_as_id(student)
+    if unfit:
+        return INVALID_ID.format(unfit)
     if not job.options.create_students:
         try:
             job.gradebook.refuse_unknown_student(student)
         except UsageError as error:
-            return UNKNOWN_STUDENT.format(error, student)
+            command = shlex.join(["nbgrader", "db", "student", "add", student])
+            return UNKNOWN_STUDENT.format(error, command)
     return ""
 
 

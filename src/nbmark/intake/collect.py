@@ -21,15 +21,8 @@ from traitlets import Integer
 
 from nbmark.errors import UnsafeFile
 from nbmark.gradebook.gradebook import CourseGradebook
-from nbmark.intake.receive import is_student_id
-from nbmark.untrusted.files import (
-    Caps,
-    printable_name,
-    read_regular,
-    replaced_folder,
-    walk_regular,
-    write_atomic,
-)
+from nbmark.untrusted.files import Caps, read_regular, replaced_folder, walk_regular, write_atomic
+from nbmark.untrusted.names import printable_name, unfit_as_id
 
 
 @dataclass(frozen=True)
@@ -100,8 +93,9 @@ class SafeCollect(ExchangeCollect):  # type: ignore[misc]  # nbgrader has no typ
         if self.coursedir.student_id not in ("", "*", student):
             return None
         try:
-            if not is_student_id(student):
-                raise UnsafeFile("its student id cannot be used as the name of a folder")
+            unfit = unfit_as_id(student)
+            if unfit:
+                raise UnsafeFile(f"its student id cannot be the name of a folder: {unfit}")
             timestamp = parse_utc(pieces[2])
             self._refuse_other_owner(student, path)
         except (UnsafeFile, ValueError, OverflowError, OSError) as error:

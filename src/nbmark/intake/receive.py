@@ -7,7 +7,6 @@ import datetime
 import hashlib
 import hmac
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,8 @@ from nbmark.course.course import Assignment
 from nbmark.course.folders import Folders, parse_timestamp
 from nbmark.errors import InfrastructureError, UnsafeFile
 from nbmark.models import Submission
-from nbmark.untrusted.files import Caps, printable_name, read_regular, walk_regular
+from nbmark.untrusted.files import Caps, read_regular, walk_regular
+from nbmark.untrusted.names import printable_name
 
 MAX_NOTEBOOK_BYTES = 50_000_000
 MAX_NOTE_BYTES = 1000
@@ -29,7 +29,6 @@ CHANGED = (
     "the submission in {} changed while it was read; run this again when no collection is running"
 )
 UNREAD = "the submission in {} cannot be read ({}); fix that and run this again"
-STUDENT_ID = re.compile(r"[A-Za-z0-9_@][A-Za-z0-9_.@+-]{0,127}")
 
 
 @dataclass(frozen=True)
@@ -95,11 +94,6 @@ def receive(assignment: Assignment, student: str, folder: Path, secret: bytes) -
 def seed_of(secret: bytes, assignment: str, digest: str) -> bytes:
     """Return the seed that decides the hidden inputs of a submission."""
     return hmac.digest(secret, f"{assignment}\0{digest}".encode(), "sha256")
-
-
-def is_student_id(name: str) -> bool:
-    """Return whether a folder's name can be a student's id: no separators, spaces, look-alikes."""
-    return STUDENT_ID.fullmatch(name) is not None
 
 
 def _state(folder: Path) -> tuple[int, int, int]:

@@ -8,6 +8,7 @@ killed has none and is done again.
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import msgspec
@@ -17,8 +18,8 @@ from nbmark.errors import EvidenceUnusable
 from nbmark.models import SCHEMA, Graded, Model
 from nbmark.untrusted.files import make_private, write_atomic
 
-INCOMPLETE = "has no complete grading; run 'nbmark grade {} --student {}'"
-UNUSABLE = "its evidence, {}, {}; run 'nbmark grade {} --student {}'"
+INCOMPLETE = "has no complete grading; run: {}"
+UNUSABLE = "its evidence, {}, {}; run: {}"
 
 
 class Mark(Model, frozen=True):
@@ -72,7 +73,7 @@ def load(course: Course, assignment: str, student: str) -> Graded:
     """
     mark = completed(course, assignment, student)
     if mark is None:
-        raise EvidenceUnusable(INCOMPLETE.format(assignment, student))
+        raise EvidenceUnusable(INCOMPLETE.format(grade_command(assignment, student)))
     path = course.evidence / assignment / student / f"{mark.digest}.json"
     try:
         graded = _read(path)
@@ -87,12 +88,17 @@ def load(course: Course, assignment: str, student: str) -> Graded:
     else:
         return graded
     where = path.relative_to(course.root)
-    raise EvidenceUnusable(UNUSABLE.format(where, reason, assignment, student))
+    raise EvidenceUnusable(UNUSABLE.format(where, reason, grade_command(assignment, student)))
 
 
 def students(course: Course, assignment: str) -> list[str]:
     """Return the ids of students with evidence, complete or not, sorted."""
     return sorted({path.parent.name for path in (course.evidence / assignment).glob("*/*.json")})
+
+
+def grade_command(assignment: str, student: str) -> str:
+    """Return the command that grades one student, quoted for a shell."""
+    return shlex.join(["nbmark", "grade", assignment, "--student", student])
 
 
 class _OtherVersion(Exception):

@@ -74,8 +74,8 @@ class Records:
         try:
             return Row(student, "up to date", scores(graded, self._cells), summary(graded))
         except InfrastructureError as error:
-            command = f"run 'nbmark grade {name} --student {student} --force'"
-            return Row(student, "not graded", trouble=f"{error}; {command}")
+            command = f"{evidence.grade_command(name, student)} --force"
+            return Row(student, "not graded", trouble=f"{error}; run: {command}")
 
     def write(self, graded: Graded, received: Received) -> Row:
         """Record a grading.

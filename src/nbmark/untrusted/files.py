@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nbmark.errors import UnsafeFile
-from nbmark.untrusted.text import one_line
+from nbmark.untrusted.names import printable_name
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: opening a named pipe would otherwise wait for a writer.
@@ -110,7 +110,8 @@ def walk_regular(
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write a file so that a kill leaves the old content or the new, never a part."""
     # In the same folder, because a rename is atomic only within one file system.
-    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    # Its name does not hold the file's, which may be as long as the file system allows.
+    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new.")
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(data)
@@ -156,11 +157,6 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
         folder.rename(old)
     fresh.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def printable_name(name: str) -> str:
-    """Return a file name fit for a message: one line of at most 100 characters, escaped."""
-    return one_line(name.encode("unicode_escape", "replace").decode(), 100)
 
 
 @contextlib.contextmanager
