@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import io
 import os
 import sys
 from typing import NoReturn
@@ -25,6 +26,9 @@ from nbmark.commands.verify import verify
 
 def program() -> NoReturn:
     """Run `main`, then end the process without the half second that the interpreter needs."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # The encoding of the terminal may lack the letters of a student's id.
+        sys.stdout.reconfigure(errors="backslashreplace")
     status = 0
     try:
         main()

@@ -92,7 +92,8 @@ def _not_a_student(student: str, job: Job) -> str:
         try:
             job.gradebook.refuse_unknown_student(student)
         except UsageError as error:
-            command = shlex.join(["nbgrader", "db", "student", "add", student])
+            # An id may begin with a dash, and the two dashes before it end the options.
+            command = shlex.join(["nbgrader", "db", "student", "add", "--", student])
             return UNKNOWN_STUDENT.format(error, command)
     return ""
 
