@@ -60,8 +60,8 @@ class GradesCsv(ExportPlugin):  # type: ignore[misc]  # nbgrader has no type hin
         chosen = [str(student_id) for student_id in self.student]
         for student_id in sorted(students.keys() | submitters):
             if not chosen or student_id in chosen:
-                student, submission = students.get(student_id), graded.get(student_id)
-                scores = _scores(submission, student_id in submitters)
+                student = students.get(student_id)
+                scores = _scores(graded.get(student_id), student_id in submitters)
                 row = {
                     "assignment": assignment.name,
                     "duedate": assignment.duedate,

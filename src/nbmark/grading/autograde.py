@@ -107,8 +107,10 @@ def _students(converter: Any) -> list[str] | None:
     coursedir = converter.coursedir
     excluded = set(filter(None, coursedir.student_id_exclude.split(",")))
     if coursedir.student_id == "*":
-        everybody = Folders(coursedir).students(coursedir.assignment_id) if excluded else None
-        return everybody and [student for student in everybody if student not in excluded]
+        if not excluded:
+            return None
+        everybody = Folders(coursedir).students(coursedir.assignment_id)
+        return [student for student in everybody if student not in excluded]
     pattern = re.compile(
         converter._format_source("(?P<assignment>.*)", "(?P<student>.*)", escape=True)
     )

@@ -14,6 +14,8 @@ class Row:
 
     Parameters
     ----------
+    student
+        The name of the folder under ``submitted/``. It may be hostile if it was not graded.
     scores
         Grade id → points, empty if there are none.
     says

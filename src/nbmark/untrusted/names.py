@@ -17,11 +17,6 @@ MAX_SHOWN_CHARS = 300  # the name of a file has at most 255 bytes
 PATTERN = re.compile(r"[*?\[]")
 
 
-def is_student_id(name: str) -> bool:
-    """Return whether the name of a folder can be a student's id."""
-    return not unfit_as_id(name)
-
-
 def unfit_as_id(name: str) -> str:
     """Return why a name cannot be a student's id, as the end of a sentence, or ``""``."""
     if not name:
