@@ -97,10 +97,7 @@ def _safe(sheet: Sheet, max_chars: int) -> Sheet:
 def _columns(sheet: Sheet) -> list[list[str]]:
     """Return the columns, each with its heading first."""
     rows = [[sheet.name, *sheet.details, *sheet.shorts, *sheet.texts]]
-    # A line without details has none in any of these columns.
-    for line in sheet.lines:
-        details = line.details or [""] * len(sheet.details)
-        rows.append([line.name, *details, *line.shorts, *line.texts])
+    rows += [[line.name, *line.details, *line.shorts, *line.texts] for line in sheet.lines]
     return [list(column) for column in zip(*rows, strict=True)]
 
 
@@ -137,11 +134,14 @@ def _print_blocks(sheet: Sheet, console: Console) -> None:
     """Print one block a line: the name with the short values, and the sentences below."""
     if sheet.title:
         console.print(Text(sheet.title, style="italic"))
-    for line in sheet.lines:
-        values = ", ".join(map(": ".join, zip(sheet.shorts, line.shorts, strict=True)))
-        room = max(console.width - cell_len(values) - 2, 16)
-        (name,) = shortened([line.name], room)
-        console.print(Text(name, style="bold").append(f"  {values}", style="not bold"))
+    values = [
+        ", ".join(map(": ".join, zip(sheet.shorts, line.shorts, strict=True)))
+        for line in sheet.lines
+    ]
+    room = max(console.width - max(map(cell_len, values), default=0) - 2, 16)
+    names = shortened([line.name for line in sheet.lines], room)
+    for name, value, line in zip(names, values, sheet.lines, strict=True):
+        console.print(Text(name, style="bold").append(f"  {value}", style="not bold"))
         for heading, text in zip(sheet.texts, line.texts, strict=True):
             label = f"{heading}: " if len(sheet.texts) > 1 else ""
             if text:
