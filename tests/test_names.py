@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from nbmark.intake.collect import SafeCollect
 from nbmark.untrusted.names import printable_name, unfit_as_id
 
 COURSE_ID = "curve-fitting"
+REFUSE = """CREATE TRIGGER refuse BEFORE INSERT ON submitted_assignment
+BEGIN SELECT RAISE(ABORT, 'closed for today'); END"""
 IDS = [
     "Ada Lovelace",
     "o'neil",
@@ -195,11 +198,23 @@ def test_the_csv_says_why_somebody_who_handed_in_has_no_points(toy_course):
     (submit_toy(toy_course, "ada", RIGHT) / "toy.ipynb").write_text("{")
     assert run(toy_course, "nbmark", "grade", "toy").returncode == 0
     submit_toy(toy_course, "Ben B", RIGHT)
+    submit_toy(toy_course, "cleo", RIGHT)
+    with sqlite3.connect(toy_course / "gradebook.db") as database:
+        database.execute(REFUSE)
+    assert run(toy_course, "nbmark", "grade", "toy", "--student", "cleo").returncode == 1
+    with sqlite3.connect(toy_course / "gradebook.db") as database:
+        database.execute("DROP TRIGGER refuse")
     rows = grades_csv(toy_course)
+    assert rows["cleo"]["status"] == "not graded"
+    assert rows["cleo"]["reason"].startswith("the last try to grade it failed: ")
+    assert "closed for today" in rows["cleo"]["reason"]
     assert rows["ada"]["status"] == "needs manual grading"
     assert rows["ada"]["reason"].startswith("toy.ipynb: This file is not a notebook")
     assert rows["Ben B"]["status"] == "not graded"
-    assert rows["Ben B"]["reason"].endswith("run: nbmark grade toy --student 'Ben B'")
+    assert rows["Ben B"]["reason"] == "not graded yet; run: nbmark grade toy --student 'Ben B'"
+    assert run(toy_course, "nbmark", "grade", "toy").returncode == 0
+    rows = grades_csv(toy_course)
+    assert rows["Ben B"]["reason"] == rows["cleo"]["reason"] == ""
 
 
 def test_autograde_reports_a_refused_folder_even_if_it_excludes_a_student(toy_course):

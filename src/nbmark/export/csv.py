@@ -20,6 +20,7 @@ from nbmark.errors import EvidenceUnusable
 from nbmark.records import evidence
 from nbmark.untrusted.files import write_atomic
 from nbmark.untrusted.names import printable_name, unfit_as_id
+from nbmark.untrusted.text import one_line
 
 COLUMNS = """
     assignment duedate timestamp student_id last_name first_name email raw_score
@@ -27,7 +28,8 @@ COLUMNS = """
 """.split()
 PERSONAL = ("last_name", "first_name", "email")
 INVALID_ID = "the name of the folder cannot be a student's id: {}"
-NO_GRADING = "no grading of it has finished; to try, or to see why not, run: {}"
+NO_GRADING = "not graded yet; run: {}"
+FAILED = "the last try to grade it failed: {}"
 # A spreadsheet runs a field that begins like this as a formula. Some treat the wide forms alike.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
@@ -84,16 +86,24 @@ class GradesCsv(ExportPlugin):  # type: ignore[misc]  # nbgrader has no type hin
         return set(Folders(self._coursedir).students(assignment)) if self._coursedir else set()
 
     def _reason(self, assignment: str, student: str, scores: Mapping[str, Any]) -> str:
-        """Return why a submission has no points, empty if it has some or nobody knows."""
-        if scores["status"] == "not graded":
-            unfit = unfit_as_id(student)
-            command = evidence.grade_command(assignment, student)
-            return INVALID_ID.format(unfit) if unfit else NO_GRADING.format(command)
+        """Return why a submission has no points, or none for its last version; else empty."""
+        status = scores["status"]
+        unfit = unfit_as_id(student)
+        if status == "not submitted" or not self._coursedir:
+            return ""
+        if unfit:
+            return INVALID_ID.format(unfit)
+        course = Course(Path(self._coursedir.root))
+        failure = evidence.failure(course, assignment, student)
+        if failure:
+            return FAILED.format(one_line(failure, 500))
+        if status == "not graded":
+            return NO_GRADING.format(evidence.grade_command(assignment, student))
         # Evidence is large, so only that of a submission without any points is read.
-        if scores["status"] != "needs manual grading" or scores["raw_score"] or not self._coursedir:
+        if status != "needs manual grading" or scores["raw_score"]:
             return ""
         try:
-            graded = evidence.load(Course(Path(self._coursedir.root)), assignment, student)
+            graded = evidence.load(course, assignment, student)
         except EvidenceUnusable:
             return ""
         return "; ".join(f"{name}.ipynb: {why}" for name, why in graded.unreadable.items())

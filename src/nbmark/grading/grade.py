@@ -141,4 +141,6 @@ def _graded(due: Sequence[str], inbox: Inbox, records: Records, workers: Workers
                 row = Row(student, "not graded", trouble=str(error))
             finally:
                 under_way.pop(student, None)
+            if row.outcome == "not graded":
+                records.note_failure(row)
             yield row

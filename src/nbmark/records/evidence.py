@@ -2,7 +2,7 @@
 
 ``evidence/<assignment>/<student>/<sha256>.json`` holds one graded submission; earlier attempts
 stay. ``graded.json`` beside it is the mark of completion. It is written last, so a grading that was
-killed has none and is done again.
+killed has none and is done again. ``not-graded.txt`` says why the last try failed, if it did.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from nbmark.untrusted.files import make_private, write_atomic
 
 INCOMPLETE = "has no complete grading; run: {}"
 UNUSABLE = "its evidence, {}, {}; run: {}"
+
+
+FAILURE = "not-graded.txt"
 
 
 class Mark(Model, frozen=True):
@@ -43,6 +46,7 @@ def mark_complete(course: Course, graded: Graded, checks_digest: str) -> None:
     mark = Mark(graded.digest, checks_digest, graded.sandbox, graded.seconds)
     folder = _folder(course, graded.assignment, graded.student)
     _write(folder / "graded.json", msgspec.to_builtins(mark))
+    (folder / FAILURE).unlink(missing_ok=True)
 
 
 def unmark(course: Course, assignment: str, student: str) -> None:
@@ -60,6 +64,20 @@ def completed(course: Course, assignment: str, student: str) -> Mark | None:
         return msgspec.convert(json.loads(path.read_bytes()), Mark)
     except (OSError, ValueError, RecursionError):  # msgspec.ValidationError is a ValueError
         return None
+
+
+def note_failure(course: Course, assignment: str, student: str, reason: str) -> None:
+    """Note why a submission could not be graded, until a grading of it is complete."""
+    path = _folder(course, assignment, student) / FAILURE
+    write_atomic(path, reason.encode(errors="backslashreplace"), mode=0o600)
+
+
+def failure(course: Course, assignment: str, student: str) -> str:
+    """Return why the last try to grade a submission failed, empty if it did not."""
+    try:
+        return (course.evidence / assignment / student / FAILURE).read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def load(course: Course, assignment: str, student: str) -> Graded:

@@ -10,6 +10,7 @@ student with the same difference.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 
 from nbmark.checks.points import scores
@@ -96,6 +97,12 @@ class Records:
         self._gradebook.record(graded, points, received.submitted_at)
         self._complete(graded)
         return Row(graded.student, "graded", points, summary(graded))
+
+    def note_failure(self, row: Row) -> None:
+        """Note why a submission could not be graded, so that ``grades.csv`` can say it."""
+        # The note is a help only, and a full disk may be the very reason.
+        with contextlib.suppress(OSError):
+            evidence.note_failure(self._course, self._assignment.name, row.student, row.trouble)
 
     def rewrite(self, old: Graded, new: Graded) -> None:
         """Replace the recorded grading `old` by the `new` one, a regrading of the same answers.
