@@ -81,7 +81,7 @@ def test_the_points_of_tasks_have_columns_where_they_fit_and_else_a_line(termina
     ]
     for width in (60, 80, 100):
         narrow = words(terminal(width, lambda: print_rows("mse", rows(6))))
-        assert narrow.count("task-number-2: 0 of 2") == len(IDS)
+        assert narrow.count("task-number-2 0/2") == len(IDS)
         assert "task-number-1" not in narrow
 
 
@@ -97,7 +97,7 @@ def test_students_with_similar_long_ids_can_be_told_apart(terminal, width):
 def test_a_narrow_terminal_gets_one_block_a_student(terminal):
     lines = terminal(45, lambda: print_rows("mse", rows(3)[5:6]))
     assert [line.rstrip() for line in lines[:2]] == ["mse", "李小明  points: 4"]
-    assert lines[-2].strip() == "task-number-2: 0 of 2"
+    assert lines[-2].strip() == "task-number-2 0/2"
     assert all(line.startswith("  ") for line in lines[2:-1])
 
 

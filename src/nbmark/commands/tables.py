@@ -113,7 +113,7 @@ def _counts(changes: Sequence[Change]) -> dict[str, int]:
 def _lost(row: Row) -> str:
     """Return the points of the tasks that have not earned all of theirs."""
     return ", ".join(
-        f"{task}: {score.earned:g} of {score.possible:g}"
+        f"{task} {score.earned:g}/{score.possible:g}"
         for task, score in row.scores.items()
         if score.earned < score.possible
     )
