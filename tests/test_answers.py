@@ -40,7 +40,7 @@ def test_a_known_mistake_gets_its_sentence_and_the_right_number_stays_secret():
 
 
 def test_an_array_of_the_wrong_shape_fails_with_its_shape():
-    with pytest.raises(CheckFailed, match=r"should hold 5 numbers, but its shape is \(4,\)"):
+    with pytest.raises(CheckFailed, match=r"should be 5 numbers, but its shape is \(4,\)"):
         Answer([1, 2, 3, 4], "y").array((5,))
 
 
@@ -55,6 +55,8 @@ def test_plain_assertions_work_with_approx():
     assert Answer(np.array([3.0]), "a") == approx(3.0)
     assert Answer({"a": 3.0}, "a") == approx({"a": 3.0})
     assert Answer("three", "a") == "three"
+    assert Answer(None, "a") == None  # noqa: E711
+    assert Answer((1, 2.0), "a") == [1, 2]
     assert Answer([[1], [2, 3]], "a") == [[1], [2, 3]]
 
 

@@ -58,3 +58,21 @@ def test_a_deeply_nested_answer_is_unreadable():
         value = {"list": [value]}
     with pytest.raises(UnreadableAnswer):
         decode(value)
+
+
+def test_a_long_list_arrives_as_the_list_it_was():
+    body = encode(np.arange(5.0))["array"]
+    assert decode({"list": body}) == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert decode({"tuple": encode(np.eye(2))["array"]}) == ([1.0, 0.0], [0.0, 1.0])
+
+
+@pytest.mark.parametrize("array", [np.zeros((10**9, 0)), np.array(1.0), np.zeros(5, dtype="?")])
+def test_a_list_that_would_need_more_memory_than_its_text_is_unreadable(array):
+    with pytest.raises(UnreadableAnswer):
+        decode({"list": encode(array)["array"]})
+
+
+@pytest.mark.parametrize("text", ["[" + "[]," * 600_000 + "1]", "[" + "1," * 1_500_000 + "1]"])
+def test_an_answer_of_too_many_values_is_too_large(text):
+    with pytest.raises(UnreadableAnswer, match="too large"):
+        parse(text, 1 << 25)

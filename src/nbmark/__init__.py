@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from nbmark.checks.declare import check
     from nbmark.checks.questions import Expr, name
-    from nbmark.checks.student import Answer, Student, fail
+    from nbmark.checks.student import Answer, Student, close, fail
     from nbmark.errors import CheckFailed
 
     approx = pytest.approx
@@ -28,6 +28,7 @@ __all__ = [
     "__version__",
     "approx",
     "check",
+    "close",
     "fail",
     "name",
 ]
@@ -39,6 +40,7 @@ HOMES = {
     "Student": "nbmark.checks.student",
     "approx": "pytest",
     "check": "nbmark.checks.declare",
+    "close": "nbmark.checks.student",
     "fail": "nbmark.checks.student",
     "name": "nbmark.checks.questions",
 }

@@ -48,8 +48,8 @@ class Limits:
     open_files: Count = 512
     sockets: Count = 512
     cell_output_kib: Count = 1024
-    answer_kib: Count = 4096
-    output_kib: Count = 32_768
+    answer_kib: Count = 24_576
+    output_kib: Count = 65_536
 
     def of_each_process(self) -> dict[str, int]:
         """Return the resource limits (RLIMIT_… names) that the driver sets for each process."""

@@ -25,6 +25,9 @@ DTYPE_OF = {
 # The agent refuses values nested more than 24 deep, so deeper answers come from forged replies.
 MAX_DEPTH = 64
 MAX_DIMENSIONS = 8
+# An honest answer has at most `agent.MAX_NODES` values with a few of the signs "[{," each. A forged
+# one of the same length could need twenty times its memory.
+MAX_SIGNS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,10 @@ def parse(text: str, max_chars: int) -> Any:
     Raises
     ------
     UnreadableAnswer
-        If the text is longer than `max_chars`, nested too deeply, or not JSON.
+        If the text is longer than `max_chars`, holds too many values, is nested too deeply, or is
+        not JSON.
     """
-    if len(text) > max_chars:
+    if len(text) > max_chars or sum(map(text.count, "[{,")) > MAX_SIGNS:
         raise UnreadableAnswer("the value is too large to be checked")
     try:
         return json.loads(text)
@@ -146,6 +150,17 @@ def _decode_array(body: Mapping[str, Any]) -> np.ndarray[Any, Any]:
     return np.frombuffer(data, dtype=dtype).reshape(shape).copy()  # a buffer is read-only
 
 
+def _decode_items(body: Any, depth: int) -> list[Any]:
+    """Return the items of a list, which many numbers reach as one array."""
+    if isinstance(body, list):
+        return [decode(element, depth) for element in body]
+    array = _decode_array(body)
+    # With no items in its rows, an array could have any number of rows.
+    if array.dtype not in (np.float64, np.int64) or not array.size:
+        raise ValueError(array.dtype)
+    return list(array.tolist())
+
+
 def _decode_pairs(body: Any, depth: int) -> dict[Any, Any]:
     pairs: dict[Any, Any] = {}
     for key, element in body:
@@ -165,8 +180,8 @@ def _decode_float(body: Any) -> float:
 _DECODERS: dict[str, Any] = {
     "float": lambda body, depth: _decode_float(body),
     "complex": lambda body, depth: complex(decode(body[0], depth), decode(body[1], depth)),
-    "list": lambda body, depth: [decode(element, depth) for element in body],
-    "tuple": lambda body, depth: tuple(decode(element, depth) for element in body),
+    "list": _decode_items,
+    "tuple": lambda body, depth: tuple(_decode_items(body, depth)),
     "dict": _decode_pairs,
     "array": lambda body, depth: _decode_array(body),
     "scalar": lambda body, depth: _decode_array(body)[()],

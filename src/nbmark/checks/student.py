@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nbmark.checks.plain_data import Opaque, decode, parse
 from nbmark.checks.questions import Expr, as_expr, canonical, mapped, name, probed, text_of, tree_of
@@ -13,7 +14,7 @@ from nbmark.errors import CheckFailed, UnreadableAnswer
 from nbmark.untrusted.text import one_line
 
 Mistakes = Iterable[tuple[Any, str]]
-WRONG_SHAPE = "{} should hold {}, but its shape is {}."
+WRONG_SHAPE = "{} should be {}, but its shape is {}."
 
 
 class Student:
@@ -114,18 +115,20 @@ class Answer:
         self.asked = asked
 
     def __eq__(self, other: object) -> bool:
-        """Return whether the value has the same shape and equals `other` everywhere.
+        """Return whether the value fits the shape of `other` and equals it everywhere.
 
-        A single number equals an array that holds it alone. `other` may come from `pytest.approx`.
+        A value fits a shape that differs from its own in axes of length 1 only (see `array`).
+        `other` may come from `pytest.approx`.
         """
         # NumPy would stretch a number over an array, and an empty array would equal anything.
         # `pytest.approx` hides its value in `expected`.
-        expected_shape, own_shape = _shape(getattr(other, "expected", other)), _shape(self.value)
-        holds_one = own_shape is not None and set(own_shape) == {1}
-        if own_shape != expected_shape and not (expected_shape == () and holds_one):
-            return False
+        shape, array = _shape(getattr(other, "expected", other)), _as_array(self.value)
+        forms = [self.value] if _shape(self.value) == shape else []
+        fitted = None if array is None or shape is None else _fitted(array, shape)
+        if fitted is not None:  # a tuple of numbers equals a list of them
+            forms.append(fitted)
         try:
-            return bool(np.all(other == self.value))
+            return any(bool(np.all(other == form)) for form in forms)
         except ValueError:  # ragged lists that hold arrays
             return False
 
@@ -149,7 +152,8 @@ class Answer:
     def number(self) -> Answer:
         """Return the same answer as a float.
 
-        Any form that holds one real number will do: float32, a 0-d array, a list with one element.
+        Any form that holds one real number will do: float32, a fraction, a tensor, a 0-d array, a
+        list with one element.
 
         Raises
         ------
@@ -158,24 +162,28 @@ class Answer:
         """
         array = self._numbers("should be one number")
         if array.size != 1:
-            self._refuse("should be one number")
+            self._refuse_shape("one number", array)
         return Answer(float(array.reshape(())), self.asked)
 
     def array(self, shape: tuple[int, ...] | None = None) -> Answer:
-        """Return the same answer as a float64 array of `shape` (None: any).
+        """Return the same answer as a float64 array of `shape` (None: as it is).
+
+        Axes of length 1 do not count: a column of five numbers is taken for five numbers, because
+        it can be read in one way only.
 
         Raises
         ------
         CheckFailed
             If the value is not an array of real numbers, or has another shape.
         """
-        array = self._numbers("should be an array of numbers")
-        if shape is not None and array.shape != shape:
-            expected = " × ".join(map(str, shape)) + " numbers" if shape else "one number"
-            raise CheckFailed(
-                WRONG_SHAPE.format(self.asked, expected, array.shape), display_value(self.value)
-            )
-        return Answer(array, self.asked)
+        if shape is None:
+            return Answer(self._numbers("should be an array of numbers"), self.asked)
+        wanted = " × ".join(map(str, shape)) + " numbers" if shape else "one number"
+        array = self._numbers(f"should be {wanted}")
+        fitted = _fitted(array, shape)
+        if fitted is None:
+            self._refuse_shape(wanted, array)
+        return Answer(fitted, self.asked)
 
     def matches(
         self,
@@ -191,7 +199,8 @@ class Answer:
         Parameters
         ----------
         expected
-            A number, or an array of the same shape, which is compared element by element.
+            A number, or an array of the same shape (see `array`), which is compared element by
+            element.
         rel, abs
             Tolerances, as in `numpy.isclose`: ``|value - expected| <= abs + rel * |expected|``.
         mistakes
@@ -204,15 +213,15 @@ class Answer:
         CheckFailed
             If the value is wrong.
         """
-        if _close(self.value, expected, rel, abs):
+        if close(self.value, expected, rel=rel, abs=abs):
             return
         own = display_value(self.value)
         for wrong, sentence in mistakes:
-            if _close(self.value, wrong, rel, abs):
+            if close(self.value, wrong, rel=rel, abs=abs):
                 raise CheckFailed(sentence, own)
         raise CheckFailed(otherwise or f"{self.asked} is not right yet.", own)
 
-    def _numbers(self, requirement: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def _numbers(self, requirement: str) -> NDArray[np.float64]:
         """Return the value as float64, or fail the check with the requirement."""
         if self.value is None:  # the release assigns None where an answer belongs
             raise CheckFailed(f"{self.asked} is None: the answer is still missing.")
@@ -220,6 +229,11 @@ class Answer:
         if array is None:
             self._refuse(requirement)
         return array
+
+    def _refuse_shape(self, requirement: str, array: NDArray[np.float64]) -> NoReturn:
+        raise CheckFailed(
+            WRONG_SHAPE.format(self.asked, requirement, array.shape), display_value(self.value)
+        )
 
     def _refuse(self, problem: str) -> NoReturn:
         raise CheckFailed(f"{self.asked} {problem}.", display_value(self.value))
@@ -267,10 +281,44 @@ def _raise_explained(error: Any, question_text: str, last_error: str) -> NoRetur
     raise UnreadableAnswer("the value could not be read")
 
 
-def _as_array(value: Any) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+def close(actual: Any, expected: Any, *, rel: float = 1e-6, abs: float = 0.0) -> bool:
+    """Return whether two values are numbers of one shape (see `Answer.array`) and close everywhere.
+
+    It takes any two values and never raises. Gaps (nan) and infinities must be in the same places.
+
+    Parameters
+    ----------
+    rel, abs
+        Tolerances, as in `numpy.isclose`: ``|actual - expected| <= abs + rel * |expected|``.
+    """
+    own, reference = _as_array(actual), _as_array(expected)
+    if own is None or reference is None:
+        return False
+    own = _fitted(own, reference.shape)
+    if own is None:
+        return False
+    # `numpy.isclose` does the same, but takes five times as long for one number. Overflow and
+    # inf - inf happen in wrong answers, and must not warn.
+    with np.errstate(all="ignore"):
+        near = np.abs(own - reference) <= abs + rel * np.abs(reference)
+        near &= np.isfinite(reference)
+        same = (own == reference) | (np.isnan(own) & np.isnan(reference))
+    return bool((near | same).all())
+
+
+def _fitted(array: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64] | None:
+    """Return the array in this shape if the two differ in axes of length 1 only, else None."""
+    if [size for size in array.shape if size != 1] != [size for size in shape if size != 1]:
+        return None
+    return array.reshape(shape)
+
+
+def _as_array(value: Any) -> NDArray[np.float64] | None:
     """Return real numbers as float64, or None for text, truth values, complex and ragged lists."""
     # NumPy would turn None into nan.
     if isinstance(value, bool | np.bool_ | str | Opaque | dict) or value is None:
+        return None
+    if type(value) is complex:  # NumPy takes only its own complex numbers for real ones
         return None
     if isinstance(value, Sequence) and not _all_numbers(value):
         return None
@@ -280,6 +328,9 @@ def _as_array(value: Any) -> np.ndarray[Any, np.dtype[np.float64]] | None:
             array = array.astype(np.float64)
     except (ValueError, TypeError, OverflowError):
         return None
+    # Eigenvalues may come as an array of complex numbers although they are real.
+    if array.dtype.kind == "c" and not array.imag.any():
+        array = array.real
     return array.astype(np.float64) if array.dtype.kind in "iuf" else None
 
 
@@ -293,24 +344,12 @@ def _shape(value: Any) -> tuple[int, ...] | None:
 
 def _all_numbers(values: Sequence[Any]) -> bool:
     """Return whether nested lists hold numbers only."""
+    # NumPy would turn [True, 2] into [1, 2].
     return all(
         _all_numbers(element)
         if isinstance(element, list | tuple)
-        else isinstance(element, int | float | np.ndarray | np.generic)
-        and not isinstance(element, bool | np.bool_)  # NumPy would turn [True, 2] into [1, 2]
+        else element.dtype.kind in "iufc"
+        if isinstance(element, np.ndarray | np.generic)
+        else isinstance(element, int | float) and not isinstance(element, bool)
         for element in values
     )
-
-
-def _close(value: Any, expected: Any, rel: float, abs: float) -> bool:
-    """Return whether `value` has the shape of `expected` and is close to it everywhere."""
-    own, reference = _as_array(value), np.asarray(expected, dtype=np.float64)
-    if own is None or own.shape != reference.shape:
-        return False
-    # `numpy.isclose` does the same, but takes five times as long for one number. Overflow and
-    # inf - inf happen in wrong answers, and must not warn.
-    with np.errstate(all="ignore"):
-        near = np.abs(own - reference) <= abs + rel * np.abs(reference)
-        near &= np.isfinite(reference)
-        same = (own == reference) | (np.isnan(own) & np.isnan(reference))
-    return bool((near | same).all())

@@ -22,6 +22,7 @@ import sys
 from . import dtypes
 
 MAX_NODES = 200_000
+LONG = 1000  # a list of at least so many numbers travels as one array
 MAX_DEPTH = 24  # a list may contain itself
 MAX_INT_BITS = 4096  # the time to write an int as text grows with the square of its length
 OPERATORS = {
@@ -53,7 +54,8 @@ def answer(text, namespace, max_bytes):
         with _state_restored():
             value = Encoder(max_bytes).encode(Evaluator(namespace).evaluate(question))
         reply = json.dumps({"ok": value}, allow_nan=False)
-        if len(reply) > max_bytes:
+        # The reply travels as text in a frame, where each of these two takes a second character.
+        if len(reply) + reply.count('"') + reply.count("\\") > max_bytes:
             raise TooLarge
     except MissingName as error:
         return _error("missing-name", name=error.args[0])
@@ -164,8 +166,6 @@ class Encoder:
         self.nodes += 1
         if self.nodes > MAX_NODES or depth > MAX_DEPTH:
             raise TooLarge
-        # The exact type, because a subclass may lie about its value. A dict's subclass, such as a
-        # defaultdict, is read by dict's own method, which it cannot override.
         kind = type(value)
         if value is None or kind is bool:
             return value
@@ -175,32 +175,50 @@ class Encoder:
             return value
         if kind is float:
             return value if math.isfinite(value) else {"float": repr(value)}
-        if kind is str:
-            self._spend(len(value))
-            return value
         if kind is complex:
             return {"complex": [self.encode(value.real), self.encode(value.imag)]}
-        if kind in (list, tuple):
-            return {kind.__name__: [self.encode(item, depth + 1) for item in value]}
-        if isinstance(value, dict):
+        # A subclass, such as a defaultdict or a named tuple, is read by the methods of its base
+        # class, which it cannot override. `isinstance` would ask the object itself.
+        if issubclass(kind, str):
+            self._spend(str.__len__(value))
+            return str.__str__(value)
+        if issubclass(kind, dict):
             pairs = dict.items(value)
             return {
                 "dict": [[self.encode(k, depth + 1), self.encode(v, depth + 1)] for k, v in pairs]
             }
-        return self._encode_array(value)
+        for base in (list, tuple):
+            if issubclass(kind, base):
+                return {base.__name__: self._encode_items(list(base.__iter__(value)), depth)}
+        return self._encode_numbers(value)
 
-    def _encode_array(self, value):
-        array, label = _as_array(value)
-        if array is None or array.dtype.char not in dtypes.CHARACTERS:
+    def _encode_items(self, items, depth):
+        """Return the items of a list one by one, or as one array if they are many numbers."""
+        array = _as_array(items) if len(items) >= LONG and _are_numbers(items) else None
+        if array is None or array.dtype.kind not in "if":
+            return [self.encode(item, depth + 1) for item in items]
+        # The check's side takes only these two, so that a list costs it no more than its array.
+        return self._array_body(array.astype("i8" if array.dtype.kind == "i" else "f8"))
+
+    def _encode_numbers(self, value):
+        """Return the numbers that NumPy finds in an object, or else its type and text."""
+        array = _as_array(value)
+        if array is None:
             name, text = _short(type(value).__name__, 80), _short(value, 200)
             return {"object": {"type": name, "text": text}}
+        body = self._array_body(array)
+        numpy = sys.modules["numpy"]
+        if array.ndim == 0 and not isinstance(value, numpy.ndarray):
+            del body["shape"]
+            return {"scalar": body}
+        return {"array": body}
+
+    def _array_body(self, array):
         # Spent before the copies below are made. Base64 writes three bytes as four characters.
         self._spend(array.nbytes * 4 // 3)
         array = array.astype(array.dtype.newbyteorder("<"))
-        body = {"dtype": array.dtype.str, "data": base64.b64encode(array.tobytes()).decode()}
-        if label == "array":
-            body["shape"] = list(array.shape)
-        return {label: body}
+        data = base64.b64encode(array.tobytes()).decode()
+        return {"dtype": array.dtype.str, "shape": list(array.shape), "data": data}
 
     def _spend(self, amount):
         self.bytes_left -= amount
@@ -208,28 +226,47 @@ class Encoder:
             raise TooLarge
 
 
+def _are_numbers(items, depth=0):
+    """Return whether nested lists hold nothing but real numbers and arrays of them."""
+    # NumPy would count truth values as numbers, so the types decide.
+    numpy = sys.modules.get("numpy")
+    for item in items:
+        kind = type(item)
+        if kind is int or kind is float:
+            continue
+        if numpy and issubclass(kind, (numpy.generic, numpy.ndarray)):
+            if item.dtype.kind not in "iuf":
+                return False
+        elif kind not in (list, tuple) or depth > MAX_DEPTH or not _are_numbers(item, depth + 1):
+            return False
+    return True
+
+
 def _as_array(value):
-    """Return the plain array of a NumPy value or TensorFlow tensor and its label, or None, ""."""
+    """Return the plain array that NumPy makes of a value, or None if that holds no numbers."""
     # Where NumPy is not loaded, no value can be of its types, and loading it would take time.
     numpy = sys.modules.get("numpy")
     if numpy is None:
-        return None, ""
-    if isinstance(value, numpy.generic):
-        return _plain(numpy, numpy.asarray(value)), "scalar"
-    if isinstance(value, numpy.ndarray):
-        return _plain(numpy, numpy.asarray(value)), "array"
-    module = type(value).__module__
-    if module.startswith(("tensorflow.", "keras.")) and hasattr(value, "numpy"):
-        return _plain(numpy, numpy.asarray(value.numpy())), "array"
-    return None, ""
-
-
-def _plain(numpy, array):
-    """Return the array with a dtype that answers allow, if its kind has one."""
+        return None
+    # A range of a billion numbers is small, but its array is not.
+    if isinstance(value, range) and len(value) > MAX_NODES:
+        return None
+    try:
+        array = numpy.asarray(value)  # asks a tensor or a table for its array
+        if array.dtype.kind == "O":  # fractions and decimals
+            # NumPy would take truth values and text for numbers, and None for nan.
+            no_numbers = (bool, numpy.bool_, str, bytes, type(None))
+            if any(isinstance(item, no_numbers) for item in array.flat):
+                return None
+            array = numpy.asarray(array, dtype=float)
+    except Exception:
+        return None
     # The check's side knows few dtypes: long doubles become float64, bfloat16 becomes float32.
-    if array.dtype.kind in "fc" and array.dtype.char not in dtypes.CHARACTERS:
-        return array.astype(complex if array.dtype.kind == "c" else float)
-    return array.astype(numpy.float32) if array.dtype.name == "bfloat16" else array
+    if array.dtype.name == "bfloat16":
+        array = array.astype(numpy.float32)
+    elif array.dtype.kind in "fc" and array.dtype.char not in dtypes.CHARACTERS:
+        array = array.astype(complex if array.dtype.kind == "c" else float)
+    return array if array.dtype.char in dtypes.CHARACTERS else None
 
 
 def _short(value, length):
