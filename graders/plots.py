@@ -2,53 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbmark import Expr, Student, fail
+from nbmark import Expr, Student, close, fail
 
 Array = NDArray[np.float64]
+# Each marker of a path is looked for among all markers. A longer path is found only if one call
+# drew it, because Matplotlib would need minutes for so many calls.
+MAX_SINGLE_MARKERS = 10_000
 
 
 def drawn_in(axes: Any) -> dict[str, Any]:
-    """Return points, lines, segments, bars, contours, scales and labels of an axes as plain lists.
+    """Return points, lines, segments, bars, contours, scales and labels of an axes.
 
     nbmark sends the source of this probe to the student's process, so it imports what it needs.
+    Coordinates leave as arrays, because a walk may have a hundred thousand steps.
     """
     import numpy as np
     from matplotlib.collections import LineCollection, PathCollection
     from matplotlib.contour import ContourSet
 
-    groups, segments, lines, contours = [], [], [], 0
+    def pairs(values: Any) -> Any:
+        # Gaps may be masked. Matplotlib has turned dates and names into numbers already.
+        return np.ma.filled(np.ma.asarray(values, dtype=float), np.nan).reshape(-1, 2)
+
+    nothing = ("None", "none", "", " ", None)
+    groups, segments, contours = [], [], 0
     for artist in [*axes.collections, *axes.images]:
         if isinstance(artist, ContourSet):
             contours += 1
         elif isinstance(artist, LineCollection):
-            segments += [np.asarray(part, float).tolist() for part in artist.get_segments()]
+            segments += [pairs(part) for part in artist.get_segments()]
         elif isinstance(artist, PathCollection):
-            groups.append(np.asarray(artist.get_offsets(), float).tolist())
-    for line in axes.lines:
-        path = np.column_stack(
-            [np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)]
-        )
-        # A line with markers counts twice: students may draw points with plot(x, y, "o").
-        if line.get_marker() not in ("None", "none", "", " ", None):
-            groups.append(path.tolist())
-        if line.get_linestyle() not in ("None", "none", "", " "):
-            lines.append(path.tolist())
+            groups.append(pairs(artist.get_offsets()))
+    lines = [
+        {
+            "path": pairs(line.get_xydata()),
+            "has_line": line.get_linestyle() not in nothing,
+            "has_markers": line.get_marker() not in nothing,
+        }
+        for line in axes.lines
+    ]
+    bars = [
+        (float(patch.get_width()), float(patch.get_height()))
+        for patch in axes.patches
+        if hasattr(patch, "get_height")
+    ]
     return {
         "groups": groups,
         "segments": segments,
         "lines": lines,
         "contours": contours,
-        "bars": [
-            [float(patch.get_width()), float(patch.get_height())]
-            for patch in axes.patches
-            if hasattr(patch, "get_height")
-        ],
+        "bars": pairs(bars),
         "labels": [axes.get_xlabel(), axes.get_ylabel()],
         "scales": [axes.get_xscale(), axes.get_yscale()],
     }
@@ -56,6 +64,8 @@ def drawn_in(axes: Any) -> dict[str, Any]:
 
 class Picture:
     """The contents of a student's axes.
+
+    Its methods take numbers of any shape and kind, such as a student's own values, and never raise.
 
     Attributes
     ----------
@@ -67,49 +77,64 @@ class Picture:
         The corners of each line, shape (n, 2).
     segments
         The two ends of each segment that ``vlines`` or ``hlines`` drew.
+    bars
+        Width and height of each bar, shape (n, 2).
+    contours
+        The number of contour plots.
+    labels, scales
+        Of the horizontal and the vertical axis.
     """
 
     def __init__(self, student: Student, axes: str | Expr, name: str = "") -> None:
         self.name = name or str(axes)
         contents = student.probe(drawn_in, axes).value
-        self.groups = [_pairs(group) for group in contents["groups"]]
-        self.points = np.concatenate([np.empty((0, 2)), *self.groups])
-        self.lines = [_pairs(line) for line in contents["lines"]]
-        self.segments = [_pairs(segment) for segment in contents["segments"]]
-        self.bars: list[list[float]] = contents["bars"]  # width and height of each
-        self.contours: int = contents["contours"]
-        self.labels: list[str] = contents["labels"]
-        self.scales: list[str] = contents["scales"]
+        # The contents come from the student's process, which may send anything.
+        try:
+            lines = [(_pairs(line["path"]), line) for line in contents["lines"]]
+            self.lines = [path for path, line in lines if line["has_line"]]
+            # A line with markers counts twice: students may draw points with plot(x, y, "o").
+            self.groups = [_pairs(group) for group in contents["groups"]]
+            self.groups += [path for path, line in lines if line["has_markers"]]
+            self.points = np.concatenate([np.empty((0, 2)), *self.groups])
+            self.segments = [_pairs(segment) for segment in contents["segments"]]
+            self.bars = _pairs(contents["bars"])
+            self.contours = int(contents["contours"])
+            self.labels = _two_texts(contents["labels"])
+            self.scales = _two_texts(contents["scales"])
+        except (LookupError, TypeError, ValueError):
+            fail(f"{self.name} could not be read as a picture.")
 
     def must_have_labels(self) -> None:
         """Fail unless both axes have a label."""
-        # Labels come from the student's process, so they may be of any type.
-        if not all(isinstance(label, str) and label.strip() for label in self.labels):
+        if not all(label.strip() for label in self.labels):
             fail(f"Label both axes of {self.name} with the quantity and its unit.")
 
-    def has_curve(self, values: Array, rel: float = 1e-3, abs: float = 1e-6) -> bool:
+    def has_curve(self, values: Any, rel: float = 1e-3, abs: float = 1e-6) -> bool:
         """Return whether some line has exactly these heights in this order, at any x."""
-        return any(
-            len(line) == len(values) and close(line[:, 1], values, rel, abs) for line in self.lines
-        )
+        return any(close(line[:, 1], values, rel=rel, abs=abs) for line in self.lines)
 
-    def has_path(self, path: Array, rel: float = 1e-3, abs: float = 1e-6) -> bool:
+    def has_path(self, path: Any, rel: float = 1e-3, abs: float = 1e-6) -> bool:
         """Return whether a line joins the points of `path` in this order, or markers show all."""
-        points = np.asarray(path)
-        if any(line.shape == points.shape and close(line, points, rel, abs) for line in self.lines):
+        if any(close(drawn, path, rel=rel, abs=abs) for drawn in (*self.lines, *self.groups)):
             return True
-        return len(points) > 0 and all(self.has_point(point, rel, abs) for point in points)
+        points = _numbers(path)
+        if points is None or points.ndim != 2 or not 0 < len(points) <= MAX_SINGLE_MARKERS:
+            return False
+        return all(self.has_point(point, rel, abs) for point in points)
 
-    def has_point(self, point: Iterable[float], rel: float = 1e-3, abs: float = 1e-6) -> bool:
+    def has_point(self, point: Any, rel: float = 1e-3, abs: float = 1e-6) -> bool:
         """Return whether a marker stands at `point`."""
-        near = np.isclose(self.points, np.asarray(point), rtol=rel, atol=abs)
+        place = _numbers(point)
+        if place is None or place.shape != (2,):
+            return False
+        with np.errstate(all="ignore"):
+            near = np.isclose(self.points, place, rtol=rel, atol=abs)
         return bool(near.all(axis=1).any())
 
-    def marks(self, point: Iterable[float]) -> bool:
+    def marks(self, point: Any) -> bool:
         """Return whether a marker at `point` was drawn on its own, so that it stands out."""
         return any(
-            len(group) == 1 and close(group[0], np.asarray(point), 1e-3, 1e-6)
-            for group in self.groups
+            len(group) == 1 and close(group[0], point, rel=1e-3, abs=1e-6) for group in self.groups
         )
 
     def has_function(
@@ -118,19 +143,40 @@ class Picture:
         """Return whether a line follows ``height(x)`` all the way from `start` to `end`."""
         for line in self.lines:
             x, y = line.T
-            covers = len(x) >= points and x.min() <= start and x.max() >= end
+            if len(x) < max(points, 1) or not (x.min() <= start and x.max() >= end):
+                continue
+            expected = _numbers(height(x))
+            if expected is None or expected.size == 0:
+                continue
             # The absolute tolerance is a share of the range, because a curve may cross zero.
-            if covers and close(y, height(x), rel, rel * float(np.ptp(height(x)))):
+            with np.errstate(all="ignore"):
+                span = float(np.ptp(expected))
+            if close(y, expected, rel=rel, abs=rel * span):
                 return True
         return False
 
 
-def close(actual: Array, expected: Array, rel: float, abs: float) -> bool:
-    """Return whether two arrays agree, with gaps (nan) and infinities in the same places."""
-    # A diverging walk ends with infinite losses, and NumPy must not warn about them.
-    with np.errstate(all="ignore"):
-        return bool(np.isclose(actual, expected, rtol=rel, atol=abs, equal_nan=True).all())
+def _numbers(values: Any) -> Array | None:
+    """Return the values as float64, or None if they are not numbers of one shape."""
+    try:
+        array: Array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return array
+
+
+def _two_texts(values: Any) -> list[str]:
+    """Return two texts from the student's process; raise ValueError if they are none."""
+    first, second = values
+    if not isinstance(first, str) or not isinstance(second, str):
+        raise ValueError(values)
+    return [first, second]
 
 
 def _pairs(values: Any) -> Array:
-    return np.array(values, dtype=np.float64).reshape(-1, 2)
+    """Return coordinates from the student's process; raise ValueError if they are none."""
+    if not isinstance(values, np.ndarray) or values.dtype.kind != "f" or values.ndim != 2:
+        raise ValueError(values)
+    if values.shape[1] != 2:
+        raise ValueError(values.shape)
+    return values.astype(np.float64)

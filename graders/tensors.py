@@ -56,7 +56,7 @@ def run_at(graph: Any, a: Any, b: Any, node: Any, points: Any) -> list[Any]:
                 # cannot be fed themselves.
                 start = variable.initializer
                 session.run(start, {start.inputs[1]: value})
-            values.append(np.asarray(session.run(node), dtype=float).tolist())
+            values.append(np.asarray(session.run(node), dtype=float))
     return values
 
 
@@ -109,18 +109,23 @@ def description_of(model: Any) -> dict[str, Any]:
 
     # A functional model lists its input as a layer, a sequential one does not.
     layers = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
+    # A model that was never called has no weights, and `count_params` would raise.
     weights = [float(weight) for part in model.get_weights() for weight in np.ravel(part)]
     optimizer, loss = getattr(model, "optimizer", None), getattr(model, "loss", None)
+    try:
+        rate = float(optimizer.learning_rate)
+    except Exception:  # no optimiser, or a rate that changes from step to step
+        rate = None
     return {
         "layers": [type(layer).__name__ for layer in layers][:50],
         "units": [getattr(layer, "units", None) for layer in layers][:50],
         "activations": [
             getattr(getattr(layer, "activation", None), "__name__", "") for layer in layers
         ],
-        "parameters": int(model.count_params()),
+        "parameters": len(weights),
         "weights": weights[:50],
         "optimizer": type(optimizer).__name__,
-        "rate": float(optimizer.learning_rate) if optimizer is not None else None,
+        "rate": rate,
         "iterations": int(optimizer.iterations) if optimizer is not None else None,
         "loss": loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__),
     }

@@ -14,6 +14,7 @@ from nbmark.errors import CheckFailed, UnreadableAnswer
 from nbmark.untrusted.text import one_line
 
 Mistakes = Iterable[tuple[Any, str]]
+MISSING_ANSWER = "{} is None: the answer is still missing."
 WRONG_SHAPE = "{} should be {}, but its shape is {}."
 
 
@@ -224,7 +225,7 @@ class Answer:
     def _numbers(self, requirement: str) -> NDArray[np.float64]:
         """Return the value as float64, or fail the check with the requirement."""
         if self.value is None:  # the release assigns None where an answer belongs
-            raise CheckFailed(f"{self.asked} is None: the answer is still missing.")
+            raise CheckFailed(MISSING_ANSWER.format(self.asked))
         array = _as_array(self.value)
         if array is None:
             self._refuse(requirement)
@@ -270,6 +271,8 @@ def _raise_explained(error: Any, question_text: str, last_error: str) -> NoRetur
             "Your notebook has no variable or function called "
             f"{one_line(str(error.get('name')), 80)} at this point. {hint}"
         )
+    if kind == "missing-answer":
+        raise CheckFailed(MISSING_ANSWER.format(one_line(str(error.get("name")), 80)))
     if kind == "raised":
         # An exception without a message would leave a colon at the end.
         message = one_line(f"{error.get('type')}: {error.get('message')}".rstrip(": "), 300)

@@ -59,6 +59,8 @@ def answer(text, namespace, max_bytes):
             raise TooLarge
     except MissingName as error:
         return _error("missing-name", name=error.args[0])
+    except MissingAnswer as error:
+        return _error("missing-answer", name=error.args[0])
     except TooLarge:
         return TOO_LARGE
     except KeyboardInterrupt:  # the driver interrupts a question at its deadline
@@ -75,6 +77,10 @@ def _error(kind, **details):
 
 class MissingName(Exception):
     """The notebook defines no such name."""
+
+
+class MissingAnswer(Exception):
+    """A variable is None, as in the release, where a probe needs an object."""
 
 
 class TooLarge(Exception):
@@ -124,7 +130,14 @@ class Evaluator:
         # A namespace of its own: a probe must not see or change the notebook's names.
         space = {"__name__": "probe"}
         exec(compile(source, f"<probe {name}>", "exec"), space)
-        return space[name](*(self.evaluate(argument) for argument in arguments))
+        values = [self.evaluate(argument) for argument in arguments]
+        try:
+            return space[name](*values)
+        except Exception:
+            for (kind, *rest), value in zip(arguments, values, strict=True):
+                if kind == "name" and value is None:
+                    raise MissingAnswer(rest[0]) from None
+            raise
 
 
 def decode(value):
