@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -12,7 +13,8 @@ from typing import Any
 
 from nbmark.checks.questions import Expr, canonical, tree_of
 from nbmark.limits import Limits
-from nbmark.notebooks import read_notebook, write_notebook
+from nbmark.models import Submission
+from nbmark.notebooks import Cell, read_notebook, write_notebook
 from nbmark.sandbox.session import Session
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
@@ -72,6 +74,13 @@ def submit_toy(course: Path, student: str, answer: str, written: str = "Because.
     (folder / "toy.ipynb").write_bytes(write_notebook(cells, {}, {}))
     (folder / "timestamp.txt").write_text(STAMP)
     return folder
+
+
+def submission_of(cells: list[Cell], name: str) -> Submission:
+    """Return a submission of one notebook with these cells."""
+    data = write_notebook(cells, {}, {})
+    digest = hashlib.sha256(data).hexdigest()
+    return Submission("ada", {name: data}, digest, digest.encode())
 
 
 def as_ordinary_user(course: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -72,9 +72,12 @@ def test_fail_carries_the_sentence():
         fail("Try again.")
 
 
+CAUSES = {"x": "", "y": "Cell 3 ended in an error. So y does not exist."}
+
+
 def student_with(reply: object) -> Student:
     """Return a student whose process replies to every question in the same way."""
-    return Student("ada", lambda question: json.dumps(reply), 1000, "Cell 3 ended in an error.")
+    return Student("ada", lambda question: json.dumps(reply), 1000, CAUSES.__getitem__)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +85,38 @@ def student_with(reply: object) -> Student:
     [
         (
             {"error": {"kind": "missing-name", "name": "x"}},
-            "no variable or function called x at this point. Cell 3",
+            "no variable or function called x at this point. Is it spelt exactly like that?",
+        ),
+        ({"error": {"kind": "missing-name", "name": "y"}}, "Cell 3 ended .* So y does not exist."),
+        ({"error": {"kind": "missing-name", "name": "x", "near": "xs"}}, r"Did you mean xs\?"),
+        (
+            {"error": {"kind": "missing-answer", "name": "x"}},
+            "x is None: the answer is still missing",
+        ),
+        (
+            {
+                "error": {
+                    "kind": "raised",
+                    "type": "ModuleNotFoundError",
+                    "message": "No module named 'a'",
+                }
+            },
+            "x imports a. This library is not there",
+        ),
+        (
+            {
+                "error": {
+                    "kind": "raised",
+                    "type": "NotImplementedError",
+                    "message": "",
+                    "own": True,
+                }
+            },
+            "put your own code",
+        ),
+        (
+            {"error": {"kind": "raised", "type": "NotImplementedError", "message": ""}},
+            "x ended in an error: NotImplementedError",
         ),
         (
             {"error": {"kind": "raised", "type": "ValueError", "message": "no"}},

@@ -148,11 +148,13 @@ class CellState(Model, frozen=True):
     """The state at a grade cell before any question was put there.
 
     `failed` says why no check can pass there; it is empty if checks could ask questions there.
-    `trouble` is the last thing that went wrong in an earlier cell.
+    `trouble` is the first thing that went wrong in the task's own cells. `missing` holds the names
+    that a check asked for in vain, and why they had no value.
     """
 
     failed: str = ""
     trouble: str = ""
+    missing: dict[str, str] = {}
 
 
 class Evidence(Model, frozen=True):

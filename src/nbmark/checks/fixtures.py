@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Generator
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -51,6 +52,7 @@ class Grading:
         self.run = run
         self.results: list[CheckResult] = []
         self.engine_error: InfrastructureError | None = None
+        self._trouble = ""  # in the task of the check that runs
         self._student_id = student_id
         self._seed = seed
         self._max_answer_chars = max_answer_chars
@@ -59,12 +61,14 @@ class Grading:
     def student(self, request: pytest.FixtureRequest) -> Student:
         """Run the student's notebook up to the grade cell of this check, and return it."""
         check = check_of(request.node)
+        self._trouble = ""
         self.run.advance_to(check.cell)
+        self._trouble = self.run.trouble_before(check.cell)
         return Student(
             self._student_id,
             lambda question: self.run.ask(question, cell=check.cell, check=check.name),
             self._max_answer_chars,
-            self.run.trouble_before(check.cell),
+            lambda name: self.run.why_missing(name, cell=check.cell),
         )
 
     @pytest.fixture
@@ -89,8 +93,15 @@ class Grading:
         elif error is not None or call.when == "call":
             # If the `student` fixture fails, the check is never called and its error comes from the
             # set-up. Without an error only the call counts, because every phase makes a report.
-            self.results.append(_result(check_of(item), error, str(report.longrepr or "")))
+            result = _result(check_of(item), error, str(report.longrepr or ""))
+            self.results.append(self._with_cause(result))
         return report
+
+    def _with_cause(self, result: CheckResult) -> CheckResult:
+        """Return the result with the error in the task's own cells before its consequence."""
+        if result.outcome != "failed" or self._trouble in result.says:
+            return result
+        return msgspec.structs.replace(result, says=f"{self._trouble} {result.says}".strip())
 
 
 def check_of(item: pytest.Item) -> Check:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nbmark.checks.plain_data import Opaque, decode, parse
 from nbmark.checks.questions import Expr, as_expr, canonical, mapped, name, probed, text_of, tree_of
 from nbmark.errors import CheckFailed, UnreadableAnswer
+from nbmark.running import messages
 from nbmark.untrusted.text import one_line
 
 Mistakes = Iterable[tuple[Any, str]]
@@ -29,18 +30,21 @@ class Student:
         Canonical question → answer as JSON text.
     max_chars
         The length of the longest answer that is read.
-    trouble
-        The last error in the notebook, empty without one. It is the likely reason for a missing
-        name, so the sentence about the name quotes it.
+    why_missing
+        Name → why it has no value, empty if no cell explains it.
     """
 
     def __init__(
-        self, id: str, ask: Callable[[str], str], max_chars: int, trouble: str = ""
+        self,
+        id: str,
+        ask: Callable[[str], str],
+        max_chars: int,
+        why_missing: Callable[[str], str] = lambda name: "",
     ) -> None:
         self.id = id
         self._ask = ask
         self._max_chars = max_chars
-        self._trouble = trouble
+        self._why_missing = why_missing
 
     def value(self, identifier: str) -> Answer:
         """Return the value of a variable."""
@@ -88,13 +92,38 @@ class Student:
         try:
             reply = parse(self._ask(canonical(tree_of(as_expr(question)))), self._max_chars)
             if isinstance(reply, dict) and "error" in reply:
-                _raise_explained(reply["error"], question_text, self._trouble)
+                self._raise_explained(reply["error"], question_text)
             # The student's process may send any JSON, so nothing about its form is certain.
             if not isinstance(reply, dict) or "ok" not in reply:
                 raise UnreadableAnswer("the value could not be read")
             return Answer(decode(reply["ok"]), question_text)
         except UnreadableAnswer as error:
             raise CheckFailed(f"{question_text}: {error}.") from None
+
+    def _raise_explained(self, error: Any, question_text: str) -> NoReturn:
+        """Raise the sentence for an error that the agent in the sandbox reported."""
+        kind = error.get("kind") if isinstance(error, dict) else None
+        if kind == "missing-name":
+            missing, near = (one_line(str(error.get(key) or ""), 80) for key in ("name", "near"))
+            hint = f"Did you mean {near}?" if near else "Is it spelt exactly like that?"
+            own = f"Your notebook has no variable or function called {missing} at this point. "
+            raise CheckFailed(self._why_missing(missing) or own + hint)
+        if kind == "missing-answer":
+            raise CheckFailed(MISSING_ANSWER.format(one_line(str(error.get("name")), 80)))
+        if kind == "raised":
+            error_name = one_line(str(error.get("type")), 80)
+            message = one_line(str(error.get("message")), 2000)
+            missing = messages.missing_name(error_name, message)
+            is_own = error.get("own") is True
+            raise CheckFailed(
+                (missing and self._why_missing(missing))
+                or messages.explain(question_text, error_name, message, is_own=is_own)
+            )
+        if kind == "interrupted":
+            raise CheckFailed(f"{question_text} took too long and was stopped.")
+        if kind == "too-large":
+            raise UnreadableAnswer("the value is too large to be checked")
+        raise UnreadableAnswer("the value could not be read")
 
 
 class Answer:
@@ -260,28 +289,6 @@ def display_value(value: Any) -> str:
 
 def _function_expr(function: str | Expr) -> Expr:
     return name(function) if isinstance(function, str) else function
-
-
-def _raise_explained(error: Any, question_text: str, last_error: str) -> NoReturn:
-    """Raise the sentence for an error that the agent in the sandbox reported."""
-    kind = error.get("kind") if isinstance(error, dict) else None
-    if kind == "missing-name":
-        hint = last_error or "Is it spelt exactly like that?"
-        raise CheckFailed(
-            "Your notebook has no variable or function called "
-            f"{one_line(str(error.get('name')), 80)} at this point. {hint}"
-        )
-    if kind == "missing-answer":
-        raise CheckFailed(MISSING_ANSWER.format(one_line(str(error.get("name")), 80)))
-    if kind == "raised":
-        # An exception without a message would leave a colon at the end.
-        message = one_line(f"{error.get('type')}: {error.get('message')}".rstrip(": "), 300)
-        raise CheckFailed(f"{question_text} ended in an error: {message}")
-    if kind == "interrupted":
-        raise CheckFailed(f"{question_text} took too long and was stopped.")
-    if kind == "too-large":
-        raise UnreadableAnswer("the value is too large to be checked")
-    raise UnreadableAnswer("the value could not be read")
 
 
 def close(actual: Any, expected: Any, *, rel: float = 1e-6, abs: float = 0.0) -> bool:

@@ -83,7 +83,13 @@ def summary(graded: Graded) -> str:
     """Return the most important sentence about a submission, for a line of a table."""
     if graded.unreadable:
         return next(iter(graded.unreadable.values()))
-    sentences = list(dict.fromkeys(filter(None, map(diagnosis, graded.results))))
+    # An error in one task often explains what is missing in others, so it comes first.
+    first: list[str] = []
+    others: list[str] = []
+    for result in graded.results:
+        state = graded.reached.get(result.check.cell)
+        (first if state and state.trouble else others).append(diagnosis(result))
+    sentences = list(dict.fromkeys(filter(None, [*first, *others])))
     more = f" (and {len(sentences) - 1} more)" if len(sentences) > 1 else ""
     return sentences[0] + more if sentences else "all right"
 

@@ -7,15 +7,18 @@ that cell.
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from nbmark.course.imports import imported_by
 from nbmark.errors import CheckFailed
 from nbmark.limits import Limits
 from nbmark.models import GradedCell, NotebookContext
 from nbmark.notebooks import Cell
 from nbmark.running import messages
 from nbmark.running.budget import Budget
+from nbmark.running.causes import Causes
 from nbmark.sandbox.session import CellRun, Session
 from nbmark.untrusted.outputs import clean
 
@@ -53,6 +56,7 @@ class NotebookRun:
         self._stopped_because = ""  # once set, no further cell runs
         self._new_processes = 0
         self._session: Session | None = None
+        self._causes = Causes(self.cells, self._has_trouble, self._name_missed_by)
 
     def advance_to(self, grade_id: str) -> None:
         """Run up to and including a grade cell.
@@ -70,10 +74,7 @@ class NotebookRun:
         if run.status == "timeout":
             raise CheckFailed(messages.too_long(self._place(target), self._limits))
         if run.status == "error":
-            # If the answer cell above was stopped, the test fails for that reason alone, so the
-            # student reads about that cell.
-            failure = f"The visible test of this task failed: {messages.error_text(run)}"
-            raise CheckFailed(self._note_of_task(target) or failure)
+            raise CheckFailed(self._failure_of_test(target, run))
 
     def ask(self, question: str) -> str:
         """Return the answer to a question in the state after the last cell, as JSON text.
@@ -99,22 +100,70 @@ class NotebookRun:
         self._budget.spend_output(len(answer))
         return answer
 
-    def last_trouble(self) -> str:
-        """Return the last thing that went wrong, as a sentence, empty if nothing did."""
-        for index in sorted(self._runs, reverse=True):
-            run = self._runs[index]
-            if index in self._notes:
-                return self._notes[index]
-            if run.status == "error":
-                return f"{self._place(index)} ended in an error: {messages.error_text(run)}"
-        return ""
+    def trouble_before(self, grade_id: str) -> str:
+        """Return the first thing that went wrong in the cells of a task, empty if nothing did."""
+        target = next(i for i, cell in enumerate(self.cells) if cell.grade_id == grade_id)
+        start = target
+        while start > 0 and not self.cells[start - 1].is_grade:
+            start -= 1
+        # nbgrader's own line in place of an answer is no trouble: the answer is still missing.
+        first = next((i for i in range(start, target) if self._has_trouble(i, stubs=False)), None)
+        return "" if first is None else self._trouble_at(first)
 
-    def _note_of_task(self, target: int) -> str:
-        """Return the note of a cell between the last grade cell and this one, if there is one."""
-        for index in range(target - 1, -1, -1):
-            if index in self._notes or self.cells[index].is_grade:
-                return self._notes.get(index, "")
-        return ""
+    def why_missing(self, name: str) -> str:
+        """Return why a name has no value after the last cell, empty if no cell explains it."""
+        return self._why_missing(name, self._next)
+
+    def _failure_of_test(self, target: int, run: CellRun) -> str:
+        """Return the sentences for a visible test that ended in an error, the cause first."""
+        name = messages.missing_name(run.error_name, run.error_message)
+        cause = self._why_missing(name, target) if name else ""
+        if cause:
+            return cause
+        failure = messages.error(
+            run, "The visible test of this task", self._libraries, ended="failed"
+        )
+        return f"{self.trouble_before(self.cells[target].grade_id)} {failure}".strip()
+
+    def _why_missing(self, name: str, before: int) -> str:
+        cause = self._causes.of_missing(name, before)
+        if cause is not None:
+            return messages.missing(name, self._sentence(cause))
+        later = self._causes.later(name, before)
+        return "" if later is None else messages.later(name, self._place(later))
+
+    def _trouble_at(self, index: int) -> str:
+        """Return what went wrong in a cell, the cause first."""
+        name = self._name_missed_by(index)
+        return (name and self._why_missing(name, index)) or self._sentence(index)
+
+    def _sentence(self, index: int) -> str:
+        if index in self._notes:
+            return self._notes[index]
+        return messages.error(self._runs[index], self._place(index), self._libraries)
+
+    def _has_trouble(self, index: int, *, stubs: bool = True) -> bool:
+        run = self._runs.get(index)
+        if index in self._notes:
+            return True
+        return run is not None and run.status == "error" and (stubs or not messages.is_stub(run))
+
+    def _name_missed_by(self, index: int) -> str:
+        run = self._runs.get(index)
+        if index in self._notes or run is None:
+            return ""
+        return messages.missing_name(run.error_name, run.error_message)
+
+    @functools.cached_property
+    def _libraries(self) -> str:
+        """Return the libraries that the assignment's own cells and files import, for a sentence."""
+        own = [cell.source for cell in self.cells if cell.is_locked]
+        beside = {
+            name.removesuffix(".py"): data.decode("utf-8", "replace")
+            for name, data in self._context.files.items()
+            if name.endswith(".py")
+        }
+        return messages.library_names(imported_by(own, beside))
 
     def end(self) -> None:
         """Run the remaining cells and close the session; no question can be asked afterwards."""

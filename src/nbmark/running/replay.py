@@ -73,8 +73,12 @@ class Replay:
         return answer
 
     def trouble_before(self, grade_id: str) -> str:
-        """Return the last thing that went wrong before the cell, empty if nothing did."""
+        """Return the first thing that went wrong in the cells of a task, empty if nothing did."""
         return self._state_at(grade_id).trouble
+
+    def why_missing(self, name: str, *, cell: str) -> str:
+        """Return why a name had no value after `cell`, empty if no cell explains it."""
+        return self._state_at(cell).missing.get(name, "")
 
     def _state_at(self, grade_id: str) -> CellState:
         try:

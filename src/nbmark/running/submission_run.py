@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from nbmark.errors import CheckFailed
 from nbmark.limits import Limits
 from nbmark.models import AnsweredQuestion, CellState, GradedCell, NotebookContext
@@ -90,7 +92,10 @@ class Run:
             raise
         finally:
             # A failure is evidence too: replay raises the same sentence.
-            self.reached[grade_id] = CellState(failed, target_run.last_trouble())
+            # Several checks may share the cell, and each notes the names that it misses.
+            state = self.reached.get(grade_id, CellState())
+            trouble = target_run.trouble_before(grade_id)
+            self.reached[grade_id] = msgspec.structs.replace(state, failed=failed, trouble=trouble)
 
     def ask(self, question: str, *, cell: str, check: str) -> str:
         """Return the answer to a canonical question in the state after `cell`, as JSON text.
@@ -111,11 +116,23 @@ class Run:
         return answer
 
     def trouble_before(self, grade_id: str) -> str:
-        """Return the last thing that went wrong before a grade cell, empty if nothing did.
+        """Return the first thing that went wrong in the cells of a task, empty if nothing did.
+
+        `advance_to` must have reached its grade cell.
+        """
+        return self.reached[grade_id].trouble
+
+    def why_missing(self, name: str, *, cell: str) -> str:
+        """Return why a name has no value in the state after `cell`, empty if no cell explains it.
 
         `advance_to` must have reached the cell.
         """
-        return self.reached[grade_id].trouble
+        sentence = self._run_of_cell[cell].why_missing(name)
+        if sentence:  # evidence too: replay gives the same sentence
+            state = self.reached[cell]
+            missing = {**state.missing, name: sentence}
+            self.reached[cell] = msgspec.structs.replace(state, missing=missing)
+        return sentence
 
     def finish(self) -> dict[str, list[GradedCell]]:
         """Run all remaining cells and return every notebook's cells with their outputs."""

@@ -145,7 +145,7 @@ class Session:
             truncated=bool(reply.get("truncated")),
             execution_count=count if is_count else None,
             error_name=one_line(str(reply.get("error_name", "")), 200),
-            error_message=one_line(str(reply.get("error_message", "")), 500),
+            error_message=one_line(str(reply.get("error_message", "")), 2000),
             size_bytes=self._driver.wire.last_bytes,
         )
 

@@ -22,6 +22,7 @@ import sys
 from . import dtypes
 
 MAX_NODES = 200_000
+MAX_NAMES = 10_000
 LONG = 1000  # a list of at least so many numbers travels as one array
 MAX_DEPTH = 24  # a list may contain itself
 MAX_INT_BITS = 4096  # the time to write an int as text grows with the square of its length
@@ -58,7 +59,8 @@ def answer(text, namespace, max_bytes):
         if len(reply) + reply.count('"') + reply.count("\\") > max_bytes:
             raise TooLarge
     except MissingName as error:
-        return _error("missing-name", name=error.args[0])
+        missing = error.args[0]
+        return _error("missing-name", name=missing, near=_nearest(missing, namespace))
     except MissingAnswer as error:
         return _error("missing-answer", name=error.args[0])
     except TooLarge:
@@ -66,13 +68,30 @@ def answer(text, namespace, max_bytes):
     except KeyboardInterrupt:  # the driver interrupts a question at its deadline
         return _error("interrupted")
     except BaseException as error:  # a student's function may raise SystemExit
-        name, message = _short(type(error).__name__, 80), _short(error, 300)
-        return _error("raised", type=name, message=message)
+        name, message = _short(type(error).__name__, 80), _short(error, 2000)
+        own = _is_raised_in(namespace, error)
+        return _error("raised", type=name, message=message, own=own)
     return reply
 
 
 def _error(kind, **details):
     return json.dumps({"error": {"kind": kind, **details}})
+
+
+def _nearest(name, namespace):
+    """Return the notebook's own name that resembles `name` most, or an empty text."""
+    import difflib  # here, because few submissions need it
+
+    own = [key for key in list(namespace) if type(key) is str and not key.startswith("_")]
+    return (difflib.get_close_matches(name, own[:MAX_NAMES], n=1, cutoff=0.75) or [""])[0]
+
+
+def _is_raised_in(namespace, error):
+    """Return whether a line of the notebook raised the error, not one of a library."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return bool(trace) and trace.tb_frame.f_globals is namespace
 
 
 class MissingName(Exception):

@@ -115,7 +115,7 @@ class Kernel:
             "status": str(reply.get("status")),
             "execution_count": reply.get("execution_count"),
             "error_name": str(reply.get("ename", ""))[:200],
-            "error_message": str(reply.get("evalue", ""))[:500],
+            "error_message": str(reply.get("evalue", ""))[:2000],
         }
 
     def _ask(self, question, max_bytes):
