@@ -131,6 +131,45 @@ def test_a_later_entry_replaces_a_collected_one_only_with_update(toy_course, exc
     assert not list((toy_course / "submitted" / ME).glob(".toy.*"))
 
 
+@pytest.mark.parametrize("secret", ["", "+x", "+q3Zk-_9aPz0T"])
+@pytest.mark.parametrize(
+    "stamp", ["2026-07-02 14:00:00.000000 CEST", "2026-07-02 14:00:00 +0200", "2026-07-02 14:00:00"]
+)
+def test_the_newest_entry_in_time_is_found_in_any_time_zone(toy_course, exchange, stamp, secret):
+    from nbgrader.api import Gradebook
+
+    with Gradebook(f"sqlite:///{toy_course}/gradebook.db") as gradebook:
+        gradebook.update_or_create_assignment("toy", duedate="2026-07-02 12:30:00 UTC")
+    for student_stamp in (stamp, "2026-07-02 11:00:00 UTC", "2026-07-02 12:45:00 UTC"):
+        folder = add_entry(exchange, ME, student_stamp)
+        folder.rename(folder.with_name(folder.name.removesuffix("+x") + secret))
+    collector = collect(toy_course, exchange, before_duedate=True, timezone="Europe/Berlin")
+    notebook = toy_course / "submitted" / ME / "toy" / "toy.ipynb"
+    assert notebook.read_text() == f"{ME} {stamp}"
+    assert collector.skipped == 0
+    collect(toy_course, exchange, update=True, timezone="Europe/Berlin")
+    assert notebook.read_text() == f"{ME} 2026-07-02 12:45:00 UTC"
+
+
+def test_an_entry_whose_time_is_not_certain_is_skipped_with_the_reason(
+    toy_course, exchange, caplog
+):
+    add_entry(exchange, ME, "2026-07-02 14:00:00.000000 CEST")
+    add_entry(exchange, ME, EARLY)
+    collector = collect(toy_course, exchange)
+    assert collector.skipped == 1
+    assert "the time zone 'CEST' is not one of c.Exchange.timezone (UTC)" in caplog.text
+    assert EARLY in (toy_course / "submitted" / ME / "toy" / "toy.ipynb").read_text()
+
+
+def test_a_collected_time_that_cannot_be_read_does_not_stop_a_collection(toy_course, exchange):
+    add_entry(exchange, ME, EARLY)
+    collect(toy_course, exchange)
+    (toy_course / "submitted" / ME / "toy" / "timestamp.txt").write_text("yesterday")
+    collect(toy_course, exchange, update=True)
+    assert EARLY in (toy_course / "submitted" / ME / "toy" / "timestamp.txt").read_text()
+
+
 def test_no_file_behind_a_link_is_collected(toy_course, exchange):
     folder = add_entry(exchange, ME)
     (folder / "secret").symlink_to(toy_course / "gradebook.db")

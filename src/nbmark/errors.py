@@ -5,6 +5,7 @@
     - CheckFailed         a check found a wrong answer; carries the sentence for the student
     - NotebookUnreadable  the submitted file is not a notebook
     - UnsafeFile          a submitted file that is not opened or copied
+    - UnreadableTime      the time of submission is not certain, so it has no consequence
     - UnreadableAnswer    the student's process answered with something that is not plain data
   x AssignmentError       the instructor's material: nobody is graded until it is fixed
     - UsageError          the command named something that does not exist, or options that clash
@@ -53,6 +54,10 @@ class NotebookUnreadable(SubmissionError):
 
 class UnsafeFile(SubmissionError):
     """A file that is not read; the message names the file and the reason."""
+
+
+class UnreadableTime(SubmissionError):
+    """A time that is not read, because a guess could cost points; the message says why."""
 
 
 class UnreadableAnswer(SubmissionError):

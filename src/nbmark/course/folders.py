@@ -5,7 +5,7 @@ Uses nbgrader's own object for paths, because ``nbgrader_config.py`` may rename 
 
 from __future__ import annotations
 
-import datetime
+import functools
 import glob
 import re
 from pathlib import Path
@@ -14,11 +14,11 @@ from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
 from nbmark.course.slim_nbgrader import slim
+from nbmark.course.times import TimestampReader
 from nbmark.errors import UsageError
 
 with slim():
     from nbgrader.coursedir import CourseDirectory
-    from nbgrader.utils import parse_utc
 
 
 # Jupyter's copies of opened notebooks, and the rest of a folder whose replacement was killed.
@@ -82,17 +82,10 @@ class Folders:
         names = [match["student"] for path in paths if (match := pattern.fullmatch(path))]
         return sorted(name for name in names if not NOT_A_STUDENT.fullmatch(name))
 
+    @functools.cached_property
+    def timestamps(self) -> TimestampReader:
+        """Return the reader for times as this course's exchange writes them."""
+        return TimestampReader.of_course(self._coursedir.config)
+
     def _path(self, step: str, student: str, assignment: str) -> Path:
         return Path(self._coursedir.format_path(step, student, assignment))
-
-
-def parse_timestamp(text: str) -> datetime.datetime | None:
-    """Return the instant in a ``timestamp.txt``, in UTC without a zone as nbgrader keeps it.
-
-    None if the text is not a time.
-    """
-    try:
-        instant: datetime.datetime = parse_utc(text.strip())
-    except (ValueError, OverflowError, TypeError):
-        return None
-    return instant

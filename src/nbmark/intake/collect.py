@@ -7,6 +7,7 @@ another's name.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import stat
@@ -16,10 +17,11 @@ from datetime import datetime
 from pathlib import Path
 
 from nbgrader.exchange.default.collect import ExchangeCollect
-from nbgrader.utils import ignore_patterns, parse_utc
+from nbgrader.utils import ignore_patterns
 from traitlets import Integer
 
-from nbmark.errors import UnsafeFile
+from nbmark.course.times import TimestampReader
+from nbmark.errors import UnreadableTime, UnsafeFile
 from nbmark.gradebook.gradebook import CourseGradebook
 from nbmark.untrusted.files import Caps, read_regular, replaced_folder, walk_regular, write_atomic
 from nbmark.untrusted.names import printable_name, unfit_as_id
@@ -81,27 +83,30 @@ class SafeCollect(ExchangeCollect):  # type: ignore[misc]  # nbgrader has no typ
 
         None stands for another assignment's entry, and for one that is reported and skipped.
         """
-        # A student id may hold "+", so the name is split from its end. The secret is optional.
-        for pieces in (name.rsplit("+", 3), name.rsplit("+", 2)):
-            if len(pieces) > 2 and pieces[1] == self.coursedir.assignment_id:
-                break
-        else:
-            if f"+{self.coursedir.assignment_id}+" in name:
-                self._skip(name, "its name is not student+assignment+time")
-            return None
-        student, path = pieces[0], Path(self.inbound_path, name)
-        if self.coursedir.student_id not in ("", "*", student):
+        # A student id may hold "+", so the last place with the assignment's name counts.
+        student, separator, time_and_secret = name.rpartition(f"+{self.coursedir.assignment_id}+")
+        path = Path(self.inbound_path, name)
+        if not separator or self.coursedir.student_id not in ("", "*", student):
             return None
         try:
             unfit = unfit_as_id(student)
             if unfit:
                 raise UnsafeFile(f"its student id cannot be the name of a folder: {unfit}")
-            timestamp = parse_utc(pieces[2])
+            timestamp = self._time(time_and_secret)
             self._refuse_other_owner(student, path)
-        except (UnsafeFile, ValueError, OverflowError, OSError) as error:
+        except (UnsafeFile, UnreadableTime, OSError) as error:
             self._skip(name, str(error))
             return None
         return Entry(student, timestamp, path)
+
+    def _time(self, time_and_secret: str) -> datetime:
+        """Return the time at the end of an entry's name; the secret behind it is optional."""
+        timestamps = TimestampReader(self.timezone, self.timestamp_format)
+        time, plus, _ = time_and_secret.rpartition("+")
+        # The "+" may also belong to the time, as in 10:00:00 +0100.
+        with contextlib.suppress(UnreadableTime):
+            return timestamps.read(time_and_secret)
+        return timestamps.read(time if plus else time_and_secret)
 
     def _refuse_other_owner(self, student: str, path: Path) -> None:
         """Raise `UnsafeFile` unless the entry is a folder that belongs to the student."""
@@ -151,11 +156,19 @@ class SafeCollect(ExchangeCollect):  # type: ignore[misc]  # nbgrader has no typ
 
     def _replaces(self, entry: Entry, target: Path) -> bool:
         """Return whether an entry replaces the submission that was collected earlier."""
-        collected_at = self.coursedir.get_existing_timestamp(str(target))
+        collected_at = self._time_of(target)
         if self.update and (collected_at is None or entry.timestamp > collected_at):
             return True
         # The entry in time may be older than a late one that is there already.
         return bool(self.before_duedate and collected_at != entry.timestamp)
+
+    def _time_of(self, target: Path) -> datetime | None:
+        """Return when a collected submission was handed in, None if its time cannot be read."""
+        try:
+            stamp = read_regular(target, "timestamp.txt", max_bytes=self.max_file_bytes)
+            return self._time(stamp.decode("utf-8", "replace"))
+        except (FileNotFoundError, UnsafeFile, UnreadableTime):
+            return None
 
     def _copy(self, entry: Entry, target: Path) -> None:
         """Copy the regular files of an entry, except those that the course ignores."""

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nbmark.course.course import Assignment
-from nbmark.course.folders import Folders, parse_timestamp
-from nbmark.errors import InfrastructureError, UnsafeFile
+from nbmark.course.folders import Folders
+from nbmark.course.times import TimestampReader
+from nbmark.errors import InfrastructureError, UnreadableTime, UnsafeFile
 from nbmark.models import Submission
 from nbmark.untrusted.files import Caps, read_regular, walk_regular
 from nbmark.untrusted.names import printable_name
@@ -28,6 +29,7 @@ GONE = "the submission is gone: {} does not exist any more; collect it again"
 CHANGED = (
     "the submission in {} changed while it was read; run this again when no collection is running"
 )
+TIME_UNREAD = "its timestamp.txt cannot be read, so it is not counted as late: {}"
 UNREAD = "the submission in {} cannot be read ({}); fix that and run this again"
 
 
@@ -39,6 +41,8 @@ class Received:
     ----------
     submitted_at
         UTC without a zone, None if there is no readable ``timestamp.txt``.
+    time_unread
+        Why the ``timestamp.txt`` was not read, empty if it was or if there is none.
     notes
         File name → bytes of the small files that nbgrader's ``release_feedback`` needs.
     """
@@ -46,6 +50,7 @@ class Received:
     submission: Submission
     submitted_at: datetime.datetime | None
     notes: dict[str, bytes]
+    time_unread: str = ""
 
 
 class Inbox:
@@ -62,10 +67,12 @@ class Inbox:
     def receive(self, student: str) -> Received:
         """Return the student's submission; see `receive`."""
         folder = self._folders.submitted(student, self._assignment.name)
-        return receive(self._assignment, student, folder, self._secret)
+        return receive(self._assignment, student, folder, self._secret, self._folders.timestamps)
 
 
-def receive(assignment: Assignment, student: str, folder: Path, secret: bytes) -> Received:
+def receive(
+    assignment: Assignment, student: str, folder: Path, secret: bytes, timestamps: TimestampReader
+) -> Received:
     """Return the submission in `folder`; a link or an overlong file in it is not read.
 
     Raises
@@ -84,11 +91,16 @@ def receive(assignment: Assignment, student: str, folder: Path, secret: bytes) -
         raise InfrastructureError(UNREAD.format(folder, error.strerror or error)) from error
     stamp = notes.get("timestamp.txt", b"").decode("utf-8", "replace")
     digest = _digest(notebooks, stamp)
-    return Received(
-        Submission(student, notebooks, digest, seed_of(secret, assignment.name, digest), refused),
-        parse_timestamp(stamp) if stamp else None,
-        notes,
+    submission = Submission(
+        student, notebooks, digest, seed_of(secret, assignment.name, digest), refused
     )
+    # nbgrader takes an empty file for none.
+    if not stamp.strip():
+        return Received(submission, None, notes)
+    try:
+        return Received(submission, timestamps.read(stamp), notes)
+    except UnreadableTime as error:
+        return Received(submission, None, notes, TIME_UNREAD.format(error))
 
 
 def seed_of(secret: bytes, assignment: str, digest: str) -> bytes:
