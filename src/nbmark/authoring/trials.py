@@ -107,7 +107,7 @@ def released(assignment: Assignment, name: str) -> list[Cell]:
     if not path.exists():
         raise AssignmentError(
             f"no release/{assignment.name}/{name}.ipynb; run 'nbgrader generate_assignment "
-            f"{assignment.name}'"
+            f"{assignment.name} --force --no-db'"
         )
     return read_notebook(path.read_bytes())
 

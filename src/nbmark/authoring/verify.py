@@ -20,6 +20,7 @@ from nbmark.checks.points import misfits
 from nbmark.course.course import Assignment
 from nbmark.errors import AssignmentError
 from nbmark.models import Check, CheckResult
+from nbmark.notebooks import Cell
 from nbmark.untrusted.files import write_atomic
 from nbmark.versions import comparable, versions
 from nbmark.workers.pool import CheckPool, cores
@@ -75,7 +76,8 @@ def verify(
     Returns
     -------
     cases
-        In a fixed order. If the checks do not fit the cells, the list holds only that case.
+        In a fixed order. If the checks do not fit the cells or ``release/`` is not up to date, no
+        trial runs, and the list holds only the cases that say so.
     """
     all_trials = trials(assignment)
     chosen = choose(all_trials)
@@ -122,11 +124,12 @@ def _run_cases(
     total = len(chosen) + 2  # the checks themselves, and the release
     with processes.threads() as threads:
         checks_case, checks = _checks_case(assignment, processes, all_trials)
-        on_case(checks_case, total)
-        if not checks_case.as_expected:
-            return [checks_case]  # the trials need checks that fit together
         cases = [checks_case, _release_case(assignment, checks)]
-        on_case(cases[1], total)
+        for case in cases:
+            on_case(case, total)
+        # The trials take minutes, and these problems are known after a second.
+        if not all(case.as_expected for case in cases):
+            return cases
         for case in threads.map(lambda trial: _run_trial(processes, checks, trial), chosen):
             on_case(case, total)
             cases.append(case)
@@ -177,22 +180,32 @@ def _leaks(assignment: Assignment, checks: Sequence[Check]) -> Iterator[str]:
 
 
 def _outdated(assignment: Assignment) -> Iterator[str]:
-    """Yield a line for each locked cell and each file that ``release/`` has in another version."""
-    remedy = f"run 'nbgrader generate_assignment {assignment.name} --force'"
+    """Yield a line for each cell and each file that ``release/`` has in another version."""
+    # nbgrader's SaveCells refuses new cells once somebody has submitted, and its command then
+    # removes the folder in release/. Without the database it works; grading adds the cells.
+    remedy = f"run 'nbgrader generate_assignment {assignment.name} --force --no-db'"
     for name, cells in assignment.notebooks.items():
-        released_text = {cell.grade_id: cell.source for cell in released(assignment, name)}
-        for cell in cells:
-            # nbgrader takes the solutions out of the other cells, so they differ in any case.
-            compared = cell.is_locked and cell.grade_id
-            if compared and released_text.get(cell.grade_id) != cell.source:
+        in_release, in_source = (
+            {cell.grade_id: _terms(cell) for cell in version if cell.grade_id}
+            for version in (released(assignment, name), cells)
+        )
+        for grade_id in {**in_source, **in_release}:
+            if in_source.get(grade_id) != in_release.get(grade_id):
                 yield (
                     f"release/{assignment.name}/{name}.ipynb differs from its source in cell "
-                    f"'{cell.grade_id}'; {remedy}"
+                    f"'{grade_id}'; {remedy}"
                 )
     for name, data in assignment.files.items():
         path = assignment.release / name
         if not path.is_file() or path.read_bytes() != data:
             yield f"release/{assignment.name}/{name} differs from the file in source/; {remedy}"
+
+
+def _terms(cell: Cell) -> tuple[object, ...]:
+    """Return what source and release must agree on: kind, points, and the text if it is locked."""
+    # nbgrader takes the solutions out of the other cells, so their text differs in any case.
+    text = cell.source if cell.is_locked else ""
+    return cell.kind, cell.is_grade, cell.is_solution, cell.nbgrader.get("points"), text
 
 
 def _run_trial(processes: CheckPool, checks: Sequence[Check], trial: Trial) -> Case:
