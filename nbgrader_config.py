@@ -11,10 +11,15 @@ c = get_config()  # noqa: F821  # nbgrader defines it
 c.CourseDirectory.course_id = "curve-fitting"
 c.NbGrader.logfile = ""
 
-# nbmark grades, collects and exports; everything else is nbgrader's own.
+# nbmark grades, collects, exports, and adds up the points on feedback pages. Everything else is
+# nbgrader's own.
 c.Autograde.exporter_class = "nbmark.nbgrader_plugins.GradingExporter"
 c.ExchangeFactory.collect = "nbmark.nbgrader_plugins.SafeCollect"
 c.ExportApp.plugin_class = "nbmark.nbgrader_plugins.GradesCsv"
+c.GenerateFeedback.preprocessors = [
+    "nbmark.nbgrader_plugins.CountedGrades",
+    "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
+]
 
 # Instructors see what students write into text cells, so nbmark removes scripts from it.
 c.HTMLExporter.sanitize_html = True

@@ -58,13 +58,12 @@ def test_missing_checks_are_named(toy_course):
     assert "graders/toy is missing" in completed.stderr
 
 
-def test_a_gradebook_made_from_another_source_is_refused_with_the_remedy(toy_course):
-    source = toy_course / "source" / "toy" / "toy.ipynb"
-    source.write_text(source.read_text().replace('"points": 3', '"points": 4'))
+def test_an_assignment_that_the_gradebook_lacks_is_refused_with_the_remedy(toy_course):
+    (toy_course / "gradebook.db").unlink()
     completed = run(toy_course, "nbmark", "grade", "toy")
     assert completed.returncode == 1
-    remedy = "nbgrader generate_assignment toy --notebook=toy --force"
-    assert f"the cell 'a' of 3 points; run '{remedy}'" in completed.stderr
+    remedy = "nbgrader generate_assignment toy --force"
+    assert f"the gradebook does not know 'toy'; run '{remedy}'" in completed.stderr
     assert run(toy_course, *remedy.split()).returncode == 0
     assert "nothing to grade" in run(toy_course, "nbmark", "grade", "toy").stdout
 

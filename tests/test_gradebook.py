@@ -21,6 +21,7 @@ from nbmark.course.course import Course
 from nbmark.course.folders import load_config
 from nbmark.errors import InfrastructureError
 from nbmark.gradebook.gradebook import CourseGradebook
+from nbmark.gradebook.rows import Earlier
 from nbmark.models import CellScore, Graded
 from nbmark.notebooks import read_notebook, write_notebook
 from nbmark.records import evidence
@@ -66,7 +67,7 @@ def graded_submission(course: Path, student: str) -> Graded:
 def record_again(course: Path, new: CellScore, before: CellScore) -> list[Any]:
     """Record a new score of Ben's cell 'a', and return its row in the gradebook."""
     ben = graded_submission(course, "ben")
-    course_gradebook(course).record_again(ben, {"a": new}, {"a": before})
+    course_gradebook(course).record_again(ben, {"a": new}, Earlier(ben, {"a": before}))
     return dump_gradebook(course, "toy")[1]["notebooks"]["toy"]["grades"]["a"]
 
 
@@ -123,6 +124,30 @@ def test_a_notebook_added_after_a_grading_is_stored_as_if_always_there(graded):
         assert {**row, "student": "cleo"} == cleo
 
 
+def test_a_notebook_added_later_does_not_count_for_an_earlier_submission(graded):
+    add_notebook(graded)
+    completed = run(graded, "nbmark", "grade", "toy", "--json")
+    assert completed.returncode == 0, completed.stderr
+    ada, ben = json.loads(completed.stdout)["students"]
+    assert (ada["outcome"], ada["points"], ben["points"]) == ("graded", 3, 2)
+    assert (ada["unreadable"], list(ada["cells"])) == ({}, ["a"])
+    row = dump_gradebook(graded, "toy")[0]["notebooks"]
+    assert row["extra"]["grades"] == {}
+    assert row["toy"]["grades"]["a"] == [3.0, None, None, False]
+    page = (graded / "autograded" / "ada" / "toy" / "extra.ipynb").read_text()
+    assert "This task was added after you handed in" in page
+    assert run(graded, "nbgrader", "generate_feedback", "toy").returncode == 0
+    (graded / "source" / "toy" / "extra.ipynb").unlink()
+    checks = graded / "graders" / "toy" / "test_toy.py"
+    checks.write_text(checks.read_text().split('\n\n@check("b"')[0] + "\n")
+    (graded / "graders" / "toy" / "wrong" / "six.toml").unlink()
+    remove = run(graded, "nbgrader", "generate_assignment", "toy", "--force", "--no-db")
+    assert remove.returncode == 0, remove.stderr
+    completed = run(graded, "nbmark", "grade", "toy", "--force")
+    assert completed.returncode == 0, completed.stderr
+    assert list(dump_gradebook(graded, "toy")[0]["notebooks"]) == ["toy"]
+
+
 def test_a_score_without_a_row_is_refused_in_one_line_and_nothing_is_stored(graded):
     before = dump_gradebook(graded, "toy")
     scores = {"a": score(0), "z": score(1)}
@@ -132,7 +157,7 @@ def test_a_score_without_a_row_is_refused_in_one_line_and_nothing_is_stored(grad
     ):
         course_gradebook(graded).record(ben, scores, SUBMITTED_AT)
     with pytest.raises(InfrastructureError, match="no grade cell 'z'"):
-        course_gradebook(graded).record_again(ben, scores, {})
+        course_gradebook(graded).record_again(ben, scores, Earlier(ben, {}))
     assert dump_gradebook(graded, "toy") == before
 
 
@@ -178,7 +203,7 @@ def test_regrading_does_not_create_a_submission_that_the_gradebook_lacks(graded)
     with edited_gradebook(graded) as gradebook:
         gradebook.remove_student("ben")
     with pytest.raises(InfrastructureError, match="refused the scores of 'ben'"):
-        course_gradebook(graded).record_again(ben, {"a": score(3)}, {})
+        course_gradebook(graded).record_again(ben, {"a": score(3)}, Earlier(ben, {}))
     assert [row["student"] for row in dump_gradebook(graded, "toy")] == ["ada"]
 
 

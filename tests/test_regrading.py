@@ -95,8 +95,6 @@ def test_apply_writes_points_feedback_and_mark_and_leaves_what_people_gave(grade
         gradebook.find_grade("a", "toy", "toy", "ben").extra_credit = 0.25
         gradebook.find_grade("w", "toy", "toy", "ben").manual_score = 2
         gradebook.find_comment("w", "toy", "toy", "ben").manual_comment = "Well said."
-        notebook = gradebook.find_submission_notebook("toy", "toy", "ben")
-        notebook.late_submission_penalty = 0.75
         gradebook.db.commit()
     before = rows_by_student(graded)
     accept_nearly_right(graded)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from nbmark.intake.restore import restore
+from nbmark.intake.restore import ADDED_LATER, restore
 from nbmark.notebooks import Cell
 
 SOURCE = [
@@ -77,3 +77,14 @@ def test_a_missing_answer_casts_doubt_on_its_own_task_only():
     doubts = {cell.grade_id: cell.doubt for cell in restored if cell.doubt}
     assert doubts.keys() == {"y", "w"}
     assert "'y-answer'" in doubts["y"]
+
+
+def test_a_sentence_stands_in_place_of_each_later_task_in_its_order():
+    locked = Cell("markdown", "Two new tasks", {"grade_id": "text", "locked": True})
+    source = [*TASKS[:3], locked, *TASKS[3:]]
+    mine = [*TASKS[:3], Cell("code", "print('mine')")]
+    restored = restore(mine, source, added_later=["y-answer", "y", "w"])
+    assert [cell.source for cell in restored] == [
+        "data = 1", "x = 1", "assert x", "Two new tasks", ADDED_LATER, ADDED_LATER, "print('mine')",
+    ]  # fmt: skip
+    assert not any(cell.nbgrader or cell.doubt for cell in restored[4:])

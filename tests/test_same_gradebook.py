@@ -63,11 +63,12 @@ def test_marks_given_by_hand_survive_another_grading(both):
     assert run(course, "nbmark", "grade", "toy", "--force").returncode == 0
     rows = {row["student"]: row for row in dump_gradebook(course, "toy")}
     ada, ben = rows["ada"], rows["ben"]
-    assert ben["notebooks"]["toy"]["grades"]["a"] == [2.0, 2.5, 0.5, True]
+    assert ben["notebooks"]["toy"]["grades"]["a"] == [2.0, 2.5, 0.5, False]
     assert ada["notebooks"]["toy"]["grades"]["w"][1] == 2
     assert ada["notebooks"]["toy"]["comments"]["w"][1] == "Well said."
     assert ada["seconds_late"] == 86400
     assert ada["notebooks"]["toy"]["late_penalty"] == pytest.approx(0.5)
+    assert ben["notebooks"]["toy"]["late_penalty"] == pytest.approx(0.3)
 
 
 def test_a_missing_written_answer_gets_zero_and_a_given_one_waits_for_a_person(both):
@@ -80,6 +81,8 @@ def test_a_missing_written_answer_gets_zero_and_a_given_one_waits_for_a_person(b
 
 def test_a_second_run_changes_nothing(both):
     course, _ = both
+    # The due date has moved since the first run, so this one writes late penalties.
+    assert "late penalty" in run(course, "nbmark", "grade", "toy").stdout
     before = (dump_gradebook(course, "toy"), files(course))
     assert "0 submissions to grade" in run(course, "nbmark", "grade", "toy").stderr
     assert run(course, "nbgrader", "autograde", "toy").returncode == 0

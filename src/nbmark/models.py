@@ -86,6 +86,8 @@ class Submission(Model, frozen=True):
         Notebook name → why its file was not read, where `notebooks` has None.
     asks
         Whether checks put their questions; `verify` also runs the reference without them.
+    added_later
+        Grade ids of cells that the assignment gained after the student had handed in.
     """
 
     student: str
@@ -94,6 +96,7 @@ class Submission(Model, frozen=True):
     seed: bytes
     refused: Mapping[str, str] = {}
     asks: bool = True
+    added_later: list[str] = []
 
 
 class NotebookContext(Model, frozen=True):
@@ -160,7 +163,8 @@ class CellState(Model, frozen=True):
 class Evidence(Model, frozen=True):
     """The questions and answers of one submission: all that judging it again needs.
 
-    `cells` are the grade ids of its notebooks, in order.
+    `cells` are the grade ids of its notebooks, in order; `added_later` are the cells that do not
+    count for this submission.
     """
 
     student: str
@@ -168,6 +172,7 @@ class Evidence(Model, frozen=True):
     reached: dict[str, CellState]
     evidence: list[AnsweredQuestion]
     source_digest: str
+    added_later: list[str] = []
 
 
 class Graded(Model, frozen=True):
@@ -191,6 +196,9 @@ class Graded(Model, frozen=True):
         Wall time of running and checking.
     spent_s
         Of that: ``start`` (the sandbox), ``cells`` and ``questions``.
+    added_later
+        Grade ids of cells that the assignment gained after the student had handed in. They do not
+        count for this student.
     """
 
     student: str
@@ -206,6 +214,7 @@ class Graded(Model, frozen=True):
     source_digest: str = ""
     seconds: float = 0.0
     spent_s: dict[str, float] = {}
+    added_later: list[str] = []
 
     def results_at(self, cell: str) -> Sequence[CheckResult]:
         """Return the results of the checks of a grade cell, in order."""
@@ -220,7 +229,9 @@ class Graded(Model, frozen=True):
             for cell in cells
             if "grade_id" in cell.nbgrader
         ]
-        return Evidence(self.student, cells, self.reached, self.evidence, self.source_digest)
+        return Evidence(
+            self.student, cells, self.reached, self.evidence, self.source_digest, self.added_later
+        )
 
     @property
     def doubts(self) -> dict[str, str]:

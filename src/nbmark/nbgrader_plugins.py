@@ -15,6 +15,7 @@ HOMES = {
     "GradingExporter": "nbmark.grading.autograde:GradingExporter",
     "SafeCollect": "nbmark.intake.collect:SafeCollect",
     "GradesCsv": "nbmark.export.csv:GradesCsv",
+    "CountedGrades": "nbmark.export.feedback:CountedGrades",
     "clean_html": "nbmark.untrusted.html:clean",
     "markdown2html": "nbmark.untrusted.html:markdown",
 }

@@ -58,6 +58,16 @@ class Cell:
         return bool(self.nbgrader.get("grade"))
 
     @property
+    def is_task(self) -> bool:
+        """Return whether it is one of nbgrader's tasks, for whose answer students add cells."""
+        return bool(self.nbgrader.get("task"))
+
+    @property
+    def has_points(self) -> bool:
+        """Return whether the gradebook keeps points for the cell."""
+        return self.is_grade or self.is_task
+
+    @property
     def is_solution(self) -> bool:
         """Return whether the student writes an answer into the cell."""
         return bool(self.nbgrader.get("solution"))

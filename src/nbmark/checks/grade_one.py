@@ -111,7 +111,9 @@ class Checks:
         results: list[CheckResult] = []
         try:
             if submission.asks:
-                results = self._results(run, submission.student, submission.seed)
+                results = self._results(
+                    run, submission.student, submission.seed, submission.added_later
+                )
             notebooks = run.finish()
         finally:
             run.close()  # the next sandbox can only be opened once this one has ended
@@ -129,6 +131,7 @@ class Checks:
             source_digest=assignment.source_digest(),
             seconds=time.monotonic() - started_at,
             spent_s=run.spent_s,
+            added_later=submission.added_later,
         )
 
     def regrade(self, evidence: Evidence, seed: bytes) -> list[CheckResult]:
@@ -142,13 +145,16 @@ class Checks:
         # The recorded answers come from a run of the old cells, and may differ with the new ones.
         if evidence.source_digest != self._assignment.source_digest():
             raise NeverAsked("the assignment's own cells or files have changed")
-        return self._results(Replay(evidence), evidence.student, seed)
+        return self._results(Replay(evidence), evidence.student, seed, evidence.added_later)
 
-    def _results(self, run: Run | Replay, student: str, seed: bytes) -> list[CheckResult]:
+    def _results(
+        self, run: Run | Replay, student: str, seed: bytes, added_later: Sequence[str]
+    ) -> list[CheckResult]:
         plugin = self._plugin
         plugin.begin(run, student, seed, self._assignment.limits.answer_kib << 10)
+        items = [item for item in self._items if check_of(item).cell not in added_later]
         # A notebook only runs forwards, so the checks follow the order of their grade cells.
-        for item in sorted(self._items, key=lambda item: run.position(check_of(item).cell)):
+        for item in sorted(items, key=lambda item: run.position(check_of(item).cell)):
             # Without a next item pytest tears every fixture down, so none of them carries anything
             # over to the next submission.
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
@@ -174,11 +180,12 @@ def _restored_notebooks(
             if data is None:
                 reason = submission.refused.get(name, "This notebook was not submitted.")
                 raise NotebookUnreadable(reason)
-            notebook_cells[name] = restore(read_notebook(data), source)
+            notebook_cells[name] = restore(read_notebook(data), source, submission.added_later)
         except SubmissionError as error:
             unreadable[name] = str(error)
             # The reason stands at the top of the notebook, so no task repeats it as its doubt.
-            notebook_cells[name] = [replace(cell, doubt="") for cell in restore([], source)]
+            cells = restore([], source, submission.added_later)
+            notebook_cells[name] = [replace(cell, doubt="") for cell in cells]
     return notebook_cells, unreadable
 
 

@@ -9,7 +9,7 @@ from nbmark.models import CellScore, Check, CheckResult, Graded
 
 
 def scores(graded: Graded, cells: Mapping[str, float]) -> dict[str, CellScore]:
-    """Return the score of every autograded cell by grade id.
+    """Return the score of every autograded cell that counts for the student, by grade id.
 
     Parameters
     ----------
@@ -24,6 +24,8 @@ def scores(graded: Graded, cells: Mapping[str, float]) -> dict[str, CellScore]:
     score_of = {}
     doubtful = graded.doubts.keys()
     for grade_id, possible in cells.items():
+        if grade_id in graded.added_later:
+            continue
         results = graded.results_at(grade_id)
         if not results:
             raise InfrastructureError(

@@ -43,6 +43,7 @@ def _row(assignment: Assignment, row: Row) -> dict[str, Any]:
         "outcome": row.outcome,
         "points": row.earned if row.scores else None,
         "trouble": row.trouble,
+        "notes": list(row.notes),
         "sandbox": graded.sandbox if graded else None,
         "seconds": round(graded.seconds, 3) if graded else None,
         "spent_s": {name: round(s, 4) for name, s in graded.spent_s.items()} if graded else {},

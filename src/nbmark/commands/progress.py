@@ -8,6 +8,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
 
 from nbmark.authoring.verify import Case
 from nbmark.grading.progress import ProgressListener
@@ -64,6 +65,12 @@ class Progress(ProgressListener):
         result = "as expected" if case.as_expected else "NOT as expected"
         self._line(f"{self._count()}: verified {case.name}: {result}")
 
+    def noted(self, line: str) -> None:
+        if self._console.is_terminal:
+            self._bar.console.print(Text(line))
+        else:
+            self._line(line)
+
     def checked(self, number: int, total: int) -> None:
         note = "checking which submissions need grading"
         self._bar.update(self._task, total=total, completed=number, note=note)
@@ -83,7 +90,7 @@ class Progress(ProgressListener):
         self._done += 1
         self._failed += row.outcome == "not graded"
         self._bar.update(self._task, completed=self._done, note=self._rate())
-        outcome = one_line(row.trouble, 500) or f"{row.earned:g} points"
+        outcome = one_line("; ".join((row.trouble or f"{row.earned:g} points", *row.notes)), 500)
         self._line(f"{self._count()}: {printable_name(row.student)}: {outcome}")
 
     def _count(self) -> str:

@@ -25,7 +25,7 @@ def print_rows(assignment: str, rows: Sequence[Row]) -> None:
         Line(
             name=row.student,
             shorts=[f"{row.earned:g}" if row.scores else "–"],
-            texts=[row.trouble or row.says],
+            texts=[row.line],
             details=[
                 f"{row.scores[task].earned:g}" if task in row.scores else "–" for task in tasks
             ],
@@ -45,7 +45,10 @@ def print_changes(assignment: str, changes: Sequence[Change], *, applied: bool) 
         Line(
             name=change.student,
             shorts=[f"{change.before:g}", "–" if change.after is None else f"{change.after:g}"],
-            texts=["; ".join(change.why) or change.trouble or "the points of its cells"],
+            texts=[
+                "; ".join(filter(None, (*change.why, change.trouble, change.penalty)))
+                or "the points of its cells"
+            ],
         )
         for change in changes
         if change.differs or change.trouble

@@ -100,7 +100,7 @@ class Assignment:
         cells = [cell for cells in notebooks.values() for cell in cells]
         self._refuse_shared_ids([cell.grade_id for cell in cells if cell.grade_id])
         for cell in cells:
-            if cell.is_grade:
+            if cell.has_points:
                 self._refuse_pointless(cell)
         return notebooks
 

@@ -113,8 +113,13 @@ def _scores(submission: Any, has_submitted: bool) -> dict[str, Any]:
     """Return the columns that depend on the submission: no scores before all cells have points."""
     if submission is None:
         return {"status": "not graded" if has_submitted else "not submitted"}
-    columns: dict[str, Any] = {"timestamp": submission.timestamp}
     grades = [grade for notebook in submission.notebooks for grade in notebook.grades]
+    columns: dict[str, Any] = {
+        "timestamp": submission.timestamp,
+        # nbgrader's own maximum counts every cell of the assignment. A cell that came after a
+        # submission has no row in it, and one that the assignment has lost still has.
+        "max_score": sum(grade.max_score for grade in grades),
+    }
     # A cell without a score belongs to a grading that did not finish. Its sum would be too small.
     if any(
         grade.auto_score is None and grade.manual_score is None and not _is_manual(grade)

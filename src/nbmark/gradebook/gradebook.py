@@ -18,18 +18,19 @@ from traitlets.config import Config
 from nbmark.course.course import Assignment
 from nbmark.course.slim_nbgrader import slim
 from nbmark.errors import AssignmentError, InfrastructureError, UsageError
-from nbmark.gradebook.rows import (
-    add_missing_rows,
-    find_or_add,
-    grades_of,
-    refuse_lost,
-    write_again,
-    write_grades,
+from nbmark.gradebook.assignment_cells import (
+    changes,
+    enter_source,
+    remove_unused,
+    rows_in_gradebook,
+    rows_in_source,
 )
+from nbmark.gradebook.penalties import LatePenaltyError, Penalties, possibly_late
+from nbmark.gradebook.rows import Earlier, add_missing_rows, find_or_add, refuse_lost, write_grades
 from nbmark.models import CellScore, Graded
 
 with slim():
-    from nbgrader.api import Gradebook, MissingEntry, SubmittedAssignment, SubmittedNotebook
+    from nbgrader.api import Gradebook, MissingEntry, SubmittedAssignment
     from nbgrader.coursedir import CourseDirectory
 
 DATABASE_ERRORS = (SQLAlchemyError, sqlite3.Error)
@@ -49,6 +50,7 @@ class CourseGradebook:
     def __init__(self, coursedir: CourseDirectory, config: Config) -> None:
         self._coursedir = coursedir
         self._config = config
+        self._penalties = Penalties(config)
         self._open_gradebook: Gradebook | None = None
         self._is_analyzed = False
 
@@ -57,44 +59,57 @@ class CourseGradebook:
         return cls(CourseDirectory(config=config), config)
 
     def refuse_unknown_assignment(self, assignment: Assignment) -> None:
-        """Raise `AssignmentError` unless the gradebook has the cells and points of `source/`."""
-        command = f"nbgrader generate_assignment {assignment.name}"
+        """Raise `AssignmentError` unless nbgrader has entered the assignment into the gradebook."""
         with self._open() as gradebook:
             try:
-                row = gradebook.find_assignment(assignment.name)
+                gradebook.find_assignment(assignment.name)
             except MissingEntry:
                 raise AssignmentError(
-                    f"the gradebook does not know '{assignment.name}'; run '{command} --force'"
+                    f"the gradebook does not know '{assignment.name}'; run 'nbgrader "
+                    f"generate_assignment {assignment.name} --force'"
                 ) from None
-            in_gradebook = {
-                (notebook.name, cell.name, float(cell.max_score))
-                for notebook in row.notebooks
-                for cell in notebook.grade_cells
-            }
-        in_source = {
-            (name, cell.grade_id, float(cell.nbgrader["points"]))
-            for name, cells in assignment.notebooks.items()
-            for cell in cells
-            if cell.is_grade
-        }
-        if in_gradebook != in_source:
-            notebook, cell, points = sorted(in_gradebook ^ in_source)[0]
-            # nbgrader lets a single notebook be added even after somebody has submitted.
-            only = f" --notebook={notebook}" if notebook in assignment.notebooks else ""
-            raise AssignmentError(
-                f"the gradebook and source/{assignment.name} differ, for instance in the cell "
-                f"'{cell}' of {points:g} points; run '{command}{only} --force'"
-            )
 
-    def submitters(self, assignment: str) -> set[str]:
-        """Return the ids of the students with a submission in the gradebook."""
+    def cells(self, assignment: str) -> set[tuple[str, str]]:
+        """Return notebook and grade id of each of the assignment's cells in the gradebook."""
         with self._open() as gradebook:
-            ids = (
-                gradebook.db.query(SubmittedAssignment.student_id)
+            rows = rows_in_gradebook(gradebook.find_assignment(assignment))
+            return {(notebook, grade_id) for notebook, _, grade_id in rows}
+
+    def enter_cells(self, assignment: Assignment, *, source_changed: bool | None) -> list[str]:
+        """Bring the assignment's cells up to date with ``source/``; return a line for each change.
+
+        Parameters
+        ----------
+        source_changed
+            Whether the notebooks changed since the last time, None if there is no record of it.
+        """
+        wanted = rows_in_source(assignment)
+        with self._open() as gradebook:
+            present = rows_in_gradebook(gradebook.find_assignment(assignment.name))
+        # Without a record, nbgrader has just entered the cells itself. With one, cells that the
+        # source has lost may stay in the gradebook.
+        is_exact = source_changed is None and len(wanted) == len(present)
+        if wanted.items() <= present.items() and (is_exact or source_changed is False):
+            return []
+        enter_source(assignment, self._coursedir, self._config)
+        with self._transaction(f"the cells of '{assignment.name}'") as gradebook:
+            row = gradebook.find_assignment(assignment.name)
+            return [*changes(present, wanted), *remove_unused(gradebook, row, wanted)]
+
+    def submission_times(self, assignment: str) -> dict[str, datetime.datetime | None]:
+        """Return when each student in the gradebook submitted, in UTC; None if that is unknown."""
+        with self._open() as gradebook:
+            rows = (
+                gradebook.db.query(SubmittedAssignment.student_id, SubmittedAssignment.timestamp)
                 .join(SubmittedAssignment.assignment)
                 .filter_by(name=assignment)
             )
-            return {student for (student,) in ids}
+            return {row.student_id: row.timestamp for row in rows}
+
+    def possibly_late(self, assignment: str) -> set[str]:
+        """Return the students whose late penalty may have to change."""
+        with self._open() as gradebook:
+            return possibly_late(gradebook, assignment)
 
     def due_date(self, assignment: str) -> datetime.datetime | None:
         """Return when the assignment is due, in UTC without a zone; None if there is no date."""
@@ -118,39 +133,51 @@ class CourseGradebook:
         graded: Graded,
         scores: Mapping[str, CellScore],
         submitted_at: datetime.datetime | None,
-    ) -> None:
-        """Write one submission's scores, all or nothing; marks given by hand stay."""
-        with self._transaction(graded.student) as gradebook:
-            submission = find_or_add(gradebook, graded)
-            add_missing_rows(gradebook, submission)
-            if submitted_at is not None:
-                submission.timestamp = submitted_at
-            refuse_lost(submission, scores)
-            for notebook in submission.notebooks:
-                write_grades(notebook, graded, scores)
-                notebook.late_submission_penalty = None
-            if submission.total_seconds_late > 0:
-                # The database adds the scores up, and a penalty plugin reads that sum.
-                gradebook.db.flush()
-                gradebook.db.expire_all()
-                for notebook in submission.notebooks:
-                    self._penalise(submission, notebook)
+        before: Earlier | None = None,
+    ) -> str:
+        """Write one submission's scores, all or nothing; marks given by hand stay.
 
-    def record_again(
-        self, graded: Graded, scores: Mapping[str, CellScore], before: Mapping[str, CellScore]
-    ) -> None:
-        """Write new scores of a submission that the gradebook has, all or nothing.
-
-        Late penalties stay. A cell that a person has reviewed stays reviewed if its score is what
-        it was `before`.
+        Returns
+        -------
+        penalty
+            How the late penalty changed, empty if it did not.
         """
-        with self._transaction(graded.student) as gradebook:
+        with self._transaction(f"the scores of '{graded.student}'") as gradebook:
+            submission = find_or_add(gradebook, graded)
+            submission.timestamp = submitted_at
+            return self._write(gradebook, submission, graded, scores, before)
+
+    def record_again(self, graded: Graded, scores: Mapping[str, CellScore], before: Earlier) -> str:
+        """Write new scores of a submission that the gradebook has, as `record` does."""
+        with self._transaction(f"the scores of '{graded.student}'") as gradebook:
             submission = gradebook.find_submission(graded.assignment, graded.student)
-            add_missing_rows(gradebook, submission)
-            refuse_lost(submission, scores)
-            for grade in grades_of(submission):
-                if grade.name in scores:
-                    write_again(grade, scores[grade.name], before.get(grade.name))
+            return self._write(gradebook, submission, graded, scores, before)
+
+    def update_lateness(
+        self, assignment: str, student: str, submitted_at: datetime.datetime | None
+    ) -> str:
+        """Write the time of a graded submission, and its penalty; return how the penalty changed.
+
+        The due date, an extension or marks by hand may have changed since it was graded.
+        """
+        with self._transaction(f"the late penalty of '{student}'") as gradebook:
+            submission = gradebook.find_submission(assignment, student)
+            submission.timestamp = submitted_at
+            return self._penalties.update(gradebook, submission)
+
+    def _write(
+        self,
+        gradebook: Gradebook,
+        submission: SubmittedAssignment,
+        graded: Graded,
+        scores: Mapping[str, CellScore],
+        before: Earlier | None,
+    ) -> str:
+        add_missing_rows(gradebook, submission, graded)
+        refuse_lost(submission, scores)
+        for notebook in submission.notebooks:
+            write_grades(notebook, graded, scores, before)
+        return self._penalties.update(gradebook, submission)
 
     @contextlib.contextmanager
     def kept_open(self) -> Iterator[None]:
@@ -163,16 +190,26 @@ class CourseGradebook:
                 self._open_gradebook = None
 
     @contextlib.contextmanager
-    def _transaction(self, student: str) -> Iterator[Gradebook]:
+    def _transaction(self, what: str) -> Iterator[Gradebook]:
+        """Give the gradebook for the block, and keep all of its changes or none.
+
+        Parameters
+        ----------
+        what
+            The changes, for the message about a refusal.
+        """
         with self._open() as gradebook:
             self._analyze(gradebook)
             try:
                 yield gradebook
                 gradebook.db.commit()
+            except LatePenaltyError:
+                gradebook.db.rollback()
+                raise
             except Exception as error:
                 gradebook.db.rollback()
                 raise InfrastructureError(
-                    f"the gradebook refused the scores of '{student}': {_first_line(error)}"
+                    f"the gradebook refused {what}: {_first_line(error)}"
                 ) from error
 
     def _analyze(self, gradebook: Gradebook) -> None:
@@ -188,18 +225,6 @@ class CourseGradebook:
             gradebook.db.execute(text("ANALYZE"))
             gradebook.db.commit()
         gradebook.db.rollback()
-
-    def _penalise(self, submission: SubmittedAssignment, notebook: SubmittedNotebook) -> None:
-        """Apply the configured late penalty plugin, as nbgrader's own preprocessor does."""
-        from nbgrader.preprocessors import AssignLatePenalties  # loads nbconvert, which takes 0.5 s
-
-        assigner = AssignLatePenalties(config=self._config)
-        assigner.init_plugin()
-        penalty = assigner.plugin_inst.late_submission_penalty(
-            submission.student.id, notebook.score, submission.total_seconds_late
-        )
-        if penalty is not None:
-            notebook.late_submission_penalty = assigner._check_late_penalty(notebook, penalty)
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[Gradebook]:

@@ -87,6 +87,9 @@ class _Log(ProgressListener):
         result = "as expected" if case.as_expected else "NOT as expected"
         self._log.info("verified %s, one of %d cases: %s", case.name, total, result)
 
+    def noted(self, line: str) -> None:
+        self._log.warning("%s", line)
+
     def begin(self, due: int, up_to_date: int) -> None:
         self._log.info("%d submissions to grade, %d up to date", due, up_to_date)
 
@@ -96,6 +99,8 @@ class _Log(ProgressListener):
             self._log.error("%s was not graded: %s", student, row.trouble)
         else:
             self._log.info("%s: %g points", student, row.earned)
+        for note in row.notes:
+            self._log.warning("%s: %s", student, note)
 
 
 def _students(converter: Any) -> list[str] | None:

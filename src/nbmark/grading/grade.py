@@ -43,6 +43,7 @@ def grade(job: Job, workers: Workers) -> list[Row]:
     if not students:
         return []
     with job.begun() as (inbox, records):
+        job.enter_assignment(records)
         settled, due = _sorted_out(job, students, inbox, records)
         refused = [row for row in settled if row.outcome == "not graded"]
         rows = [row for row in settled if row.outcome != "not graded"]
@@ -76,10 +77,13 @@ def _sorted_out(
         trouble = _not_a_student(student, job)
         if trouble:
             settled.append(Row(student, "not graded", trouble=trouble))
-        elif job.options.force or _is_due(student, inbox, records):
+            continue
+        received = None if job.options.force else _received(student, inbox)
+        # One that cannot be read gets another chance in its turn, and then its row says why.
+        if received is None or records.is_due(received):
             due.append(student)
         else:
-            settled.append(records.row(student))
+            settled.append(records.row(received))
     return settled, due
 
 
@@ -98,12 +102,12 @@ def _not_a_student(student: str, job: Job) -> str:
     return ""
 
 
-def _is_due(student: str, inbox: Inbox, records: Records) -> bool:
+def _received(student: str, inbox: Inbox) -> Received | None:
+    """Return the student's submission, None if it cannot be read."""
     try:
-        received = inbox.receive(student)
+        return inbox.receive(student)
     except InfrastructureError:
-        return True  # if it still cannot be read when its turn comes, its row says so
-    return records.is_due(received)
+        return None
 
 
 def _longest_first(due: Sequence[str], records: Records) -> list[str]:
@@ -124,7 +128,7 @@ def _graded(due: Sequence[str], inbox: Inbox, records: Records, workers: Workers
     with workers.running() as submit:
 
         def start(student: str) -> Future[Graded]:
-            under_way[student] = inbox.receive(student)
+            under_way[student] = records.without_later_cells(inbox.receive(student))
             return submit(under_way[student].submission)
 
         for student, future in as_completed(due, start, workers):

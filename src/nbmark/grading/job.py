@@ -69,3 +69,8 @@ class Job:
             ensure_verified(self.assignment, sandbox, on_case=self.watcher.verifying)
             records = Records(self.assignment, self.gradebook, self.folders)
             yield Inbox(self.assignment, self.folders), records
+
+    def enter_assignment(self, records: Records) -> None:
+        """Bring the gradebook up to date with the assignment's source, and report what changed."""
+        for line in records.enter_assignment():
+            self.watcher.noted(line)

@@ -12,6 +12,9 @@ class ProgressListener:
     def verifying(self, case: Case, total: int) -> None:
         """Report the end of one of `total` cases of the verification."""
 
+    def noted(self, line: str) -> None:
+        """Report a change that concerns the whole assignment."""
+
     def checked(self, number: int, total: int) -> None:
         """Report that `number` of `total` submissions were checked for whether they are due."""
 

@@ -20,6 +20,7 @@ from nbmark.models import CheckResult, Graded, Submission
 from nbmark.records import evidence
 from nbmark.records.feedback import diagnosis, summary
 from nbmark.records.row import Row
+from nbmark.records.store import Records
 from nbmark.workers.dispatch import as_completed
 from nbmark.workers.pool import CheckPool
 
@@ -27,7 +28,7 @@ CHANGED = "the submission has changed since it was graded; 'nbmark grade' grades
 REMOVED = "no longer in the gradebook; move evidence/{0}/{1} away to leave it out"
 REPEAT = "{1}; run 'nbmark regrade {0} --apply' again"
 
-Rewrite = Callable[[Graded, Graded], None]
+Rewrite = Callable[[Graded, Graded], str]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Change:
         Why the notebook had to run again, empty if the evidence was enough.
     trouble
         Why it could not be judged or written, empty if it could.
+    penalty
+        How the late penalty changed, empty if it did not or if nothing was written.
     """
 
     student: str
@@ -52,10 +55,11 @@ class Change:
     why: tuple[str, ...] = ()
     ran_because: str = ""
     trouble: str = ""
+    penalty: str = ""
 
     @property
     def differs(self) -> bool:
-        return bool(self.why) or self.after != self.before
+        return bool(self.why or self.penalty) or self.after != self.before
 
 
 def compare(job: Job, pool: CheckPool) -> list[Change]:
@@ -67,8 +71,8 @@ def compare(job: Job, pool: CheckPool) -> list[Change]:
         If the material is broken, or a student has no evidence.
     """
     students = _chosen(job)
-    with job.begun() as (inbox, _):
-        return [each.change for each in _judgements(job, students, inbox, pool, _keep)]
+    with job.begun() as (inbox, records):
+        return [each.change for each in _judgements(job, students, inbox, records, pool, _keep)]
 
 
 def apply(job: Job, pool: CheckPool) -> list[Change]:
@@ -78,11 +82,12 @@ def apply(job: Job, pool: CheckPool) -> list[Change]:
     """
     students = _chosen(job)
     with job.begun() as (inbox, records):
+        job.enter_assignment(records)
 
         def write(judgement: _Judgement) -> _Judgement:
             return _written(judgement, records.rewrite)
 
-        return [each.change for each in _judgements(job, students, inbox, pool, write)]
+        return [each.change for each in _judgements(job, students, inbox, records, pool, write)]
 
 
 @dataclass(frozen=True)
@@ -98,12 +103,13 @@ def _judgements(
     job: Job,
     students: Sequence[str],
     inbox: Inbox,
+    records: Records,
     pool: CheckPool,
     finish: Callable[[_Judgement], _Judgement],
 ) -> Iterator[_Judgement]:
     """Judge submissions side by side, and `finish` each judgement as it arrives."""
     job.watcher.begin(len(students), 0)
-    judge = _Judge(job, inbox, pool)
+    judge = _Judge(job, inbox, records, pool)
     with pool.threads() as threads:
 
         def start(student: str) -> Future[_Judgement]:
@@ -124,21 +130,21 @@ def _written(judgement: _Judgement, rewrite: Rewrite) -> _Judgement:
     if judgement.old is None or judgement.new is None:
         return judgement
     try:
-        rewrite(judgement.old, judgement.new)
+        penalty = rewrite(judgement.old, judgement.new)
     except (InfrastructureError, OSError) as error:
         trouble = REPEAT.format(judgement.new.assignment, error)
         return _Judgement(replace(judgement.change, after=None, why=(), trouble=trouble))
-    return judgement
+    return replace(judgement, change=replace(judgement.change, penalty=penalty))
 
 
 class _Judge:
     """Judges one submission, from evidence if that is enough."""
 
-    def __init__(self, job: Job, inbox: Inbox, pool: CheckPool) -> None:
+    def __init__(self, job: Job, inbox: Inbox, records: Records, pool: CheckPool) -> None:
         self._assignment = job.assignment
         self._inbox = inbox
         self._pool = pool
-        self._in_gradebook = job.gradebook.submitters(job.assignment.name)
+        self._records = records
         self._secret = job.assignment.course.secret()
 
     def judge(self, student: str) -> _Judgement:
@@ -148,7 +154,7 @@ class _Judge:
         except EvidenceUnusable as error:
             return _Judgement(Change(student, 0.0, None, trouble=str(error)))
         before = earned_by(old.results)
-        if student not in self._in_gradebook:
+        if not self._records.has_submission(student):
             return _Judgement(Change(student, before, None, trouble=REMOVED.format(name, student)))
         because = ""
         try:
@@ -170,7 +176,8 @@ class _Judge:
         return msgspec.structs.replace(old, results=results)
 
     def _submission(self, student: str, digest: str) -> Submission:
-        submission = self._inbox.receive(student).submission
+        received = self._records.without_later_cells(self._inbox.receive(student))
+        submission = received.submission
         if submission.digest != digest:
             raise InfrastructureError(CHANGED)
         return submission

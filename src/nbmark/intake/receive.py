@@ -100,7 +100,10 @@ def receive(
     try:
         return Received(submission, timestamps.read(stamp), notes)
     except UnreadableTime as error:
-        return Received(submission, None, notes, TIME_UNREAD.format(error))
+        # nbgrader's feedback commands need the file, and fail on a time that they cannot read.
+        return Received(
+            submission, None, {**notes, "timestamp.txt": b""}, TIME_UNREAD.format(error)
+        )
 
 
 def seed_of(secret: bytes, assignment: str, digest: str) -> bytes:

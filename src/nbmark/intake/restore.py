@@ -8,7 +8,7 @@ cells that the student added.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from difflib import SequenceMatcher
 
@@ -19,6 +19,7 @@ DOUBT = (
     "The answer cell '{}' of this task was not found in the submission, so a person will look at "
     "this task."
 )
+ADDED_LATER = "**This task was added after you handed in, so it does not count for you.**"
 # A student may edit a locked cell whose id is lost, and add cells around it. This share of equal
 # characters tells the edited cell from the others.
 SIMILAR = 0.6
@@ -29,7 +30,9 @@ MAX_COMPARED_CHARS = 2000
 Matches = dict[int, int]  # index of a cell in the record → its index in the submission
 
 
-def restore(submitted: Sequence[Cell], source: Sequence[Cell]) -> list[Cell]:
+def restore(
+    submitted: Sequence[Cell], source: Sequence[Cell], added_later: Collection[str] = ()
+) -> list[Cell]:
     """Return the submitted cells, with every locked cell as and where the instructor wrote it.
 
     An answer cell keeps its place unless it stands below its own tests. A locked or graded cell
@@ -42,8 +45,12 @@ def restore(submitted: Sequence[Cell], source: Sequence[Cell]) -> list[Cell]:
         The student's cells; empty gives the instructor's cells, without any answer.
     source
         The instructor's cells. Those without a grade id play no part.
+    added_later
+        Grade ids of cells that came after this submission. A sentence stands in place of each one
+        that has points.
     """
-    record = [cell for cell in source if cell.grade_id]
+    whole_record = [cell for cell in source if cell.grade_id]
+    record = [cell for cell in whole_record if cell.grade_id not in added_later]
     matches = _match(submitted, record)
     in_place = _in_place(matches, record)
     record_index_at = {place: index for index, place in matches.items() if index in in_place}
@@ -61,12 +68,18 @@ def restore(submitted: Sequence[Cell], source: Sequence[Cell]) -> list[Cell]:
             continue
         if index in matches:
             cell = _as_in_record(submitted[matches[index]], cell)
-        elif cell.is_locked or cell.is_grade:
+        elif cell.is_locked or cell.has_points:
             cell = _put_back(cell)
         else:
             continue
         cells.insert(_insertion_index(cells, record[:index]), cell)
-    return _with_doubts(cells, record, matches)
+    cells = _with_doubts(cells, record, matches)
+    # Backwards, because each sentence goes right behind the cell before it.
+    for index, cell in reversed([*enumerate(whole_record)]):
+        if cell.grade_id in added_later and cell.has_points:
+            place = _insertion_index(cells, whole_record[:index])
+            cells.insert(place, Cell("markdown", ADDED_LATER))
+    return cells
 
 
 def _match(submitted: Sequence[Cell], record: Sequence[Cell]) -> Matches:

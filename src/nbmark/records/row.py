@@ -22,6 +22,8 @@ class Row:
         The first thing to know about it, for a table.
     trouble
         Why it was not graded.
+    notes
+        What else happened: a changed late penalty, a time that could not be read.
     """
 
     student: str
@@ -29,6 +31,12 @@ class Row:
     scores: dict[str, CellScore] = field(default_factory=dict)
     says: str = ""
     trouble: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """Return everything to know about the submission, as one text."""
+        return "; ".join(filter(None, (*self.notes, self.trouble or self.says)))
 
     @property
     def earned(self) -> float:
