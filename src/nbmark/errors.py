@@ -14,6 +14,7 @@
     - ServerLost          the fork server ended while a submission ran, which is then run again
     - WorkersLost         no worker is left: the batch ends, and the written grades are complete
     - EvidenceUnusable    the record of a grading is missing, damaged or of another version
+    - LatePenaltyError    the course's plug-in for late penalties failed
     - NeverAsked          evidence lacks the answer to a question: the notebook must run again
 """
 
@@ -90,6 +91,10 @@ class WorkersLost(InfrastructureError):
 
 class EvidenceUnusable(InfrastructureError):
     """The evidence of a complete grading cannot be used; the message names the file and the fix."""
+
+
+class LatePenaltyError(InfrastructureError):
+    """The course's plug-in for late penalties failed; the message names the plug-in."""
 
 
 class NeverAsked(InfrastructureError):

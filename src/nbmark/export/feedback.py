@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbgrader.api import Gradebook
 from nbgrader.preprocessors import GetGrades
+
+from nbmark.gradebook.gradebook import possible_points
 
 
 class CountedGrades(GetGrades):  # type: ignore[misc]  # nbgrader has no type hints
@@ -19,9 +20,7 @@ class CountedGrades(GetGrades):  # type: ignore[misc]  # nbgrader has no type hi
         """Put scores and comments into the notebook, and their sums into the resources."""
         notebook, resources = super().preprocess(notebook, resources)
         names = resources["nbgrader"]
-        with Gradebook(names["db_url"]) as gradebook:
-            submitted = gradebook.find_submission_notebook(
-                names["notebook"], names["assignment"], names["student"]
-            )
-            names["max_score"] = sum(grade.max_score for grade in submitted.grades)
+        names["max_score"] = possible_points(
+            names["db_url"], names["notebook"], names["assignment"], names["student"]
+        )
         return notebook, resources

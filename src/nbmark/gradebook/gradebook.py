@@ -17,7 +17,7 @@ from traitlets.config import Config
 
 from nbmark.course.course import Assignment
 from nbmark.course.slim_nbgrader import slim
-from nbmark.errors import AssignmentError, InfrastructureError, UsageError
+from nbmark.errors import AssignmentError, InfrastructureError, LatePenaltyError, UsageError
 from nbmark.gradebook.assignment_cells import (
     changes,
     enter_source,
@@ -25,7 +25,7 @@ from nbmark.gradebook.assignment_cells import (
     rows_in_gradebook,
     rows_in_source,
 )
-from nbmark.gradebook.penalties import LatePenaltyError, Penalties, possibly_late
+from nbmark.gradebook.penalties import Penalties, possibly_late
 from nbmark.gradebook.rows import Earlier, add_missing_rows, find_or_add, refuse_lost, write_grades
 from nbmark.models import CellScore, Graded
 
@@ -249,6 +249,13 @@ class CourseGradebook:
                 yield gradebook
         except DATABASE_ERRORS as error:
             raise _unusable(error) from error
+
+
+def possible_points(db_url: str, notebook: str, assignment: str, student: str) -> float:
+    """Return the points of the cells that count for a student in one notebook."""
+    with Gradebook(db_url) as gradebook:
+        submitted = gradebook.find_submission_notebook(notebook, assignment, student)
+        return float(sum(grade.max_score for grade in submitted.grades))
 
 
 def _unusable(error: Exception) -> InfrastructureError:

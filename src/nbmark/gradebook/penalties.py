@@ -13,14 +13,10 @@ from sqlalchemy import or_
 from traitlets.config import Config
 
 from nbmark.course.slim_nbgrader import slim
-from nbmark.errors import InfrastructureError
+from nbmark.errors import LatePenaltyError
 
 with slim():
     from nbgrader.api import Assignment, Gradebook, SubmittedAssignment, SubmittedNotebook
-
-
-class LatePenaltyError(InfrastructureError):
-    """The course's plug-in for late penalties failed; the message names the plug-in."""
 
 
 class Penalties:
