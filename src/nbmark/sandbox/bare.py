@@ -18,7 +18,15 @@ def driver_command(limits: Limits) -> Command:
     """Return the command for a driver in an empty folder; warns loudly that this is unsafe."""
     warnings.warn("--sandbox none: students' code runs with your rights", stacklevel=2)
     folder = tempfile.mkdtemp(prefix="nbmark-bare-")
-    environment = {"PATH": os.defpath, "HOME": folder, "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1"}
+    environment = {
+        "PATH": os.defpath,
+        "HOME": folder,
+        "USER": "jovyan",  # as in `bubblewrap`
+        "LOGNAME": "jovyan",
+        "LANG": "C.UTF-8",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "OMP_NUM_THREADS": "1",
+    }
     shell = ["sh", "-c", 'cd "$0" && exec "$@"', folder, sys.executable, "-I", str(START), "driver"]
     return Command(shell, environment, "see the message above", work_folder=folder)
 

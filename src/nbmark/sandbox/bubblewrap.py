@@ -49,9 +49,23 @@ ISOLATION = """
     --unshare-all --unshare-user --die-with-parent --as-pid-1 --new-session --cap-drop ALL
     --uid 1000 --gid 1000 --hostname sandbox --clearenv --proc /proc --dev /dev
 """.split()
+# nbgrader takes the name of the user for the student's id, or JUPYTERHUB_USER if the name is this.
+USER = "jovyan"
+# The programs of a virtual environment name its interpreter by the path that it has out here.
+# Notebooks call this one of them.
+PIP = f'#!/bin/sh\nexec {ENVIRONMENT}/bin/python -m pip "$@"\n'
+COMMANDS = "/opt/commands"
+SMALL_FILES = {
+    "/etc/passwd": f"root:x:0:0::/:/bin/sh\n{USER}:x:1000:1000::/work:/bin/sh\n",
+    "/etc/group": f"root:x:0:\n{USER}:x:1000:\n",
+    f"{COMMANDS}/pip": PIP,
+    f"{COMMANDS}/pip3": PIP,
+}
 VARIABLES = {
-    "PATH": f"{ENVIRONMENT}/bin:/usr/bin:/bin",
+    "PATH": f"{COMMANDS}:{ENVIRONMENT}/bin:/usr/bin:/bin",
     "HOME": "/work",
+    "USER": USER,
+    "LOGNAME": USER,
     "LANG": "C.UTF-8",
     "TMPDIR": "/tmp",
     "MPLCONFIGDIR": "/tmp/matplotlib",
@@ -59,6 +73,10 @@ VARIABLES = {
     # ipykernel's application would set this, but only its kernel class is used here.
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "JUPYTER_RUNTIME_DIR": "/tmp",
+    # There is no network. Without these pip would try to reach it for half a minute a library.
+    "PIP_NO_INDEX": "1",
+    "PIP_NO_INPUT": "1",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "PYTHONDONTWRITEBYTECODE": "1",
     # A notebook that imports debugpy would show its warning about frozen modules.
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
@@ -116,6 +134,7 @@ def _command(limits: Limits, role: str, restrictions: list[str], fds: tuple[int,
     folders = _private_folders()
     fonts_name, fonts = _font_list()
     fonts_fd = _readable(fonts)
+    small_files = {path: _readable(text.encode()) for path, text in SMALL_FILES.items()}
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     step_down: list[str] = []
     places = {str(outside): inside for outside, inside in folders.items()}
@@ -131,12 +150,14 @@ def _command(limits: Limits, role: str, restrictions: list[str], fds: tuple[int,
         *("--chdir", "/work", "--file", str(fonts_fd), f"/tmp/matplotlib/{fonts_name}"),
         *_variable_arguments(),
         *_system_arguments(),
+        *_file_arguments(small_files),
         *restrictions,
         *_bind_arguments(places),
         *("--remount-ro", "/", "--"),  # last: no place to mount can be made afterwards
         *(f"{ENVIRONMENT}/bin/python", "-I", f"{PROGRAMS}/start.py", role),
     ]
-    return Command(arguments, environment, REMEDY, (*fds, fonts_fd), WRITABLE)
+    inherited = (*fds, fonts_fd, *small_files.values())
+    return Command(arguments, environment, REMEDY, inherited, WRITABLE)
 
 
 def _private_folders() -> dict[Path, str]:
@@ -170,6 +191,11 @@ def _system_arguments() -> list[str]:
     for path in filter(os.path.isdir, HIDDEN):
         arguments += ["--size", "4096", "--tmpfs", path, "--remount-ro", path]
     return arguments
+
+
+def _file_arguments(files: dict[str, int]) -> list[str]:
+    each = [("--perms", "0755", "--file", str(fd), path) for path, fd in files.items()]
+    return [part for arguments in each for part in arguments]
 
 
 def _bind_arguments(places: dict[str, str]) -> list[str]:

@@ -9,30 +9,29 @@ import asyncio
 import contextlib
 import ctypes
 import fcntl
-import io
-import logging
 import os
 import random
+import re
+import resource
 import signal
 import socket
 import sys
-import threading
-import time
-import types
 
-from ipykernel.ipkernel import IPythonKernel
-from jupyter_client.session import Session
-from traitlets.config import Config
+from tornado.ioloop import IOLoop
 
-from . import agent, frames
+from . import agent, frames, plots
+from .application import IPKernelApp
+from .channel import Channel, OutStream
 
-# Other messages, such as those of widgets, have no place among a cell's saved outputs.
-FORWARDED_KINDS = ("display_data", "execute_result", "error", "clear_output")
-# A frame for every `print` would be slow. Text is collected up to this length and this age.
-STREAM_CHARS = 16_384
-STREAM_WAIT_S = 0.2
 PR_SET_DUMPABLE = 4
 MAX_DESCRIPTORS = 1 << 16
+# `Out` keeps the result of every cell, as long as this part of the allowed memory is not in use.
+OUT_SHARE = 0.5
+INSTALLS = re.compile(r"\b(pip3?|conda|mamba|uv)\b.*\b(un)?install\b")
+NO_NETWORK = (
+    "Nothing can be installed while your work is graded: there is no network. "
+    "Only the libraries of the course are there.\n"
+)
 
 
 class Kernel:
@@ -40,24 +39,11 @@ class Kernel:
 
     def __init__(self):
         self._channel = Channel()
-        # ipykernel loads a debugger if it can import one. A notebook may still do so later.
-        sys.modules["debugpy"] = None
-        # With history on, IPython would open a database and start a thread that writes to it, and
-        # no thread survives a fork. With a cache, it would keep every displayed object.
-        config = Config(
-            {"InteractiveShell": {"cache_size": 0}, "HistoryManager": {"enabled": False}}
-        )
-        self._ipython = IPythonKernel(
-            config=config,
-            log=logging.getLogger("kernel"),
-            session=FrameSession(self._channel),
-            iopub_socket=object(),
-            shell_channel_thread=types.SimpleNamespace(parent_thread=threading.main_thread()),
-        )
-        del sys.modules["debugpy"]
-        # exit() in a cell stops ipykernel's event loop, which does not exist here. `run` checks
-        # `exit_now` instead.
-        self._ipython.io_loop = types.SimpleNamespace(call_later=lambda *args: None, stop=None)
+        plots.keep_pictures()
+        self._application = IPKernelApp.instance(channel=self._channel)
+        self._application.initialize([])
+        self._ipython = self._application.kernel
+        self._ipython.shell.events.register("post_run_cell", _explain_installs)
 
     def try_out(self, code):
         """Run a cell of our own before the fork; it leaves no name and no cell number behind."""
@@ -90,33 +76,72 @@ class Kernel:
         """Give this process streams, an event loop and random states of its own."""
         # Only programs that the notebook starts write to the driver's pipes. Python's own text
         # takes the channel, to stay in order with the other outputs.
-        sys.stdout = Stream(self._channel, 1, "stdout")
-        sys.stderr = Stream(self._channel, 2, "stderr")
-        sys.stdin = open(os.devnull)
+        sys.stdout = OutStream(self._channel, 1, "stdout")
+        sys.stderr = OutStream(self._channel, 2, "stderr")
+        sys.stdin = open(0, closefd=False)
         # Children of one server would otherwise all draw the same random numbers.
         random.seed()
         numpy = sys.modules.get("numpy")
         if numpy:
             numpy.random.seed()
-        sys.path[0:0] = [""]  # the working directory, as in any notebook
+        self._application.set_up_files()
         self._loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self._loop)
+        self._ipython.io_loop = IOLoop.current()
+        self._cell = None  # the task that runs a cell
 
     def _run_cell(self, code):
         try:
-            reply = self._loop.run_until_complete(
-                self._ipython.do_execute(code, silent=False, store_history=True)
-            )
-        except (Exception, KeyboardInterrupt) as error:
-            # IPython reports a cell's errors itself. One that arrives here comes from a notebook
-            # that has changed IPython.
+            self._announce(code)
+            reply = self._loop.run_until_complete(self._execute(code))
+            self._forget_results()
+        except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:
+            # IPython reports a cell's errors itself. One that arrives here interrupted an
+            # `await`, or comes from a notebook that has changed IPython.
             reply = {"status": "error", "ename": type(error).__name__}
+        self._cancel_cell()
         return {
             "status": str(reply.get("status")),
             "execution_count": reply.get("execution_count"),
             "error_name": str(reply.get("ename", ""))[:200],
             "error_message": str(reply.get("evalue", ""))[:2000],
         }
+
+    async def _execute(self, code):
+        self._cell = asyncio.current_task()
+        return await self._ipython.do_execute(code, silent=False, cell_meta={})
+
+    def _cancel_cell(self):
+        """Cancel the task of a cell that was interrupted, or later cells would run it on."""
+        if self._cell and not self._cell.done():
+            self._cell.cancel()
+            with contextlib.suppress(Exception, asyncio.CancelledError):
+                self._loop.run_until_complete(self._cell)
+
+    def _announce(self, code):
+        """Make the cell the parent of its messages, because widgets and others ask for it."""
+        content = {
+            "code": code,
+            "silent": False,
+            "store_history": True,
+            "user_expressions": {},
+            "allow_stdin": False,
+            "stop_on_error": False,
+        }
+        message = self._ipython.session.msg("execute_request", content)
+        self._ipython.set_parent([], message, channel="shell")
+
+    def _forget_results(self):
+        """Drop all but the last three results of cells if they may use too much memory."""
+        allowed_bytes, _ = resource.getrlimit(resource.RLIMIT_DATA)
+        if allowed_bytes == resource.RLIM_INFINITY or used_bytes() < allowed_bytes * OUT_SHARE:
+            return
+        shell = self._ipython.shell
+        results = shell.user_ns["_oh"]
+        for number in sorted(results)[:-3]:
+            del results[number]
+            for names in (shell.user_ns, shell.user_ns_hidden):
+                names.pop(f"_{number}", None)
 
     def _ask(self, question, max_bytes):
         return {"answer": agent.answer(question, self._ipython.shell.user_ns, max_bytes)}
@@ -126,113 +151,17 @@ class Kernel:
         return {}
 
 
-class Channel:
-    """The connection to the driver; it sends whole frames from any thread, despite interrupts."""
-
-    def __init__(self):
-        # Reentrant: `str` of a displayed object may print, which sends a frame within `send`.
-        self._lock = threading.RLock()
-        self._fd, self.owner = -1, 0
-        self._may_interrupt = self._sending = self._interrupted = False
-
-    def open(self, fd):
-        self._fd, self.owner = fd, os.getpid()
-        signal.signal(signal.SIGINT, self._on_interrupt)
-
-    def send(self, value):
-        """Send one frame; a process that the notebook has forked sends nothing."""
-        # The fork shares this socket: its frames would mix with the kernel's.
-        if os.getpid() != self.owner:
-            return
-        with self._lock:
-            self._sending = True
-            try:
-                frames.write(self._fd, value, default=str)  # students display any object
-            finally:
-                self._sending = False
-        if self._interrupted:
-            self._interrupted = False
-            raise KeyboardInterrupt
-
-    @contextlib.contextmanager
-    def interruptible(self):
-        """Turn SIGINT into a KeyboardInterrupt for the length of the block."""
-        self._interrupted, self._may_interrupt = False, True
-        try:
-            yield
-        except KeyboardInterrupt:
-            # The operations handle interrupts themselves. One that passes them has stopped some
-            # other step halfway, so the kernel must not go on.
-            raise SystemExit(1) from None
-        finally:
-            self._may_interrupt = self._interrupted = False
-
-    def _on_interrupt(self, number, frame):
-        # Half a frame would make all that follows unreadable, so `send` finishes it first. An
-        # interrupt between two requests came too late for its cell and is ignored.
-        if self._may_interrupt and self._sending:
-            self._interrupted = True
-        elif self._may_interrupt:
-            raise KeyboardInterrupt
+def used_bytes():
+    """Return the memory that this process uses."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
 
 
-class FrameSession(Session):
-    """A session for ipykernel that sends frames instead of ZeroMQ messages."""
-
-    def __init__(self, channel):
-        super().__init__()
-        self._channel = channel
-
-    def send(self, stream, msg_or_type, content=None, *args, **kwargs):
-        if isinstance(msg_or_type, dict):
-            kind, content = msg_or_type["header"]["msg_type"], msg_or_type["content"]
-        else:
-            kind = msg_or_type
-        if kind in FORWARDED_KINDS:
-            self._channel.send({"output": kind, "content": content})
-
-
-class Stream(io.TextIOBase):
-    """A ``sys.stdout`` or ``sys.stderr`` whose text keeps its order among all outputs."""
-
-    encoding, errors = "utf-8", "replace"
-
-    def __init__(self, channel, fd, name):
-        self._channel, self._fd, self._name = channel, fd, name
-        self._lock = threading.RLock()
-        self._parts, self._chars, self._sent_at = [], 0, time.monotonic()
-
-    def write(self, text):
-        if not isinstance(text, str):
-            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        # A process that the notebook has forked may not use the channel, so it writes to the pipe.
-        if os.getpid() != self._channel.owner:
-            os.write(self._fd, text.encode("utf-8", "replace"))
-            return len(text)
-        with self._lock:
-            self._parts.append(text)
-            self._chars += len(text)
-            waited_s = time.monotonic() - self._sent_at
-        if self._chars > STREAM_CHARS or waited_s > STREAM_WAIT_S:
-            self.flush()
-        return len(text)
-
-    def flush(self):
-        if os.getpid() != self._channel.owner:
-            return
-        with self._lock:
-            text, self._parts, self._chars = "".join(self._parts), [], 0
-            self._sent_at = time.monotonic()
-        # In pieces, so that one huge text is cut at the limit and not dropped as a whole.
-        for start in range(0, len(text), STREAM_CHARS):
-            content = {"name": self._name, "text": text[start : start + STREAM_CHARS]}
-            self._channel.send({"output": "stream", "content": content})
-
-    def fileno(self):
-        return self._fd
-
-    def writable(self):
-        return True
+def _explain_installs(result):
+    """Say why a cell could not install a library, where pip names another reason."""
+    failed = not result.success or sys.modules["__main__"].__dict__.get("_exit_code")
+    if failed and INSTALLS.search(result.info.raw_cell or ""):
+        sys.stderr.write(NO_NETWORK)
 
 
 def fork(kernel):
