@@ -111,6 +111,7 @@ print(json.dumps({kind: list(names) for kind, names in magics.items()}))
 %reset -f"""
     (output,) = session.run_cell(listing, CELL_TIMEOUT_S).outputs
     magics = json.loads(output["text"])
+    magics["line"].remove("pastebin")  # it sends the notebook to a public page
     arguments = {"cat": " /dev/null"}  # without a file it waits for somebody to type
     lines = {f"%{n}": f"%{n}{arguments.get(n, '')}" for n in sorted(magics["line"])}
     blocks = {f"%%{n}": f"%%{n}\nx = 1" for n in sorted(magics["cell"])}
@@ -124,7 +125,9 @@ def with_pictures(cells: dict[str, str]) -> dict[str, str]:
 
 def run_stock(cells: dict[str, str], folder: Path) -> dict[str, CellResult]:
     """Run the cells with nbclient and ipykernel, as nbgrader does."""
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells.values()])
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(c) for c in cells.values()]
+    )
     replies: dict[int, dict[str, Any]] = {}
     client = NotebookClient(
         notebook,
@@ -155,7 +158,9 @@ def run_ours(cells: dict[str, str], session: Session) -> dict[str, CellResult]:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name.startswith(("JUPYTER", "IPY"))}
+    kept = {
+        name: value for name, value in os.environ.items() if name.startswith(("JUPYTER", "IPY"))
+    }
     return {
         **kept,
         "PATH": f"{sys.prefix}/bin:/usr/bin:/bin",

@@ -13,13 +13,7 @@ from jupyter_client.session import Session
 from . import frames
 
 # Other messages, such as those of widgets, have no place among a cell's saved outputs.
-FORWARDED_KINDS = (
-    "display_data",
-    "update_display_data",
-    "execute_result",
-    "error",
-    "clear_output",
-)
+FORWARDED_KINDS = ("display_data", "update_display_data", "execute_result", "error", "clear_output")
 # A frame for every `print` would be slow. Text is collected up to this length and this age.
 STREAM_CHARS = 16_384
 STREAM_WAIT_S = 0.2

@@ -71,7 +71,4 @@ def _change_settings(module):
     module._validators["backend"] = validate
 
 
-CHANGES = {
-    "matplotlib.backends.registry": _change_registry,
-    "matplotlib.rcsetup": _change_settings,
-}
+CHANGES = {"matplotlib.backends.registry": _change_registry, "matplotlib.rcsetup": _change_settings}
