@@ -56,7 +56,7 @@ def compare(file: str, cells: dict[str, str], in_jupyter: dict[str, str], sessio
     assert unlisted == {}
     assert set(listed) == set(differing), "a listed difference exists no longer"
     for name, row in listed.items():
-        assert row.ours in str(ours[name]), (file, name)
+        assert row.ours in "\n".join(ours[name].outputs), (file, name)
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file not in WINDOWS])
