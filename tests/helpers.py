@@ -21,7 +21,15 @@ SOURCE = Path(__file__).resolve().parent.parent / "src"
 STAMP = "2026-11-02 10:00:00.000000 UTC"
 RIGHT = "a = 3.0\ndef f(x):\n    return 2 * x"
 HALF = "a = 4\ndef f(x):\n    return 2 * x"
-SMALL = Limits(memory_mib=600, disk_mib=32, processes=64, cell_timeout_s=5, question_timeout_s=2)
+SMALL = Limits(
+    cell_cpu_s=5,
+    question_cpu_s=2,
+    cell_timeout_s=5,
+    question_timeout_s=2,
+    memory_mib=600,
+    disk_mib=32,
+    processes=64,
+)
 
 
 def dump_gradebook(course: Path, assignment: str) -> list[dict[str, Any]]:
@@ -119,4 +127,4 @@ def output_of(session: Session, code: str, timeout_s: float = 10) -> str:
 
 def ask(session: Session, question: Expr) -> Any:
     """Return the agent's answer to a question; None if it gave none."""
-    return json.loads(session.ask(canonical(tree_of(question))) or "null")
+    return json.loads(session.ask(canonical(tree_of(question))).text or "null")

@@ -311,7 +311,7 @@ def test_doctor_prints_the_limits_of_every_assignment(toy_course):
     (toy_course / "graders" / "toy" / "assignment.toml").write_text("[limits]\nfiles = 7\n")
     doctor = run(toy_course, "nbmark", "doctor", "--json")
     findings = {finding["subject"]: finding["found"] for finding in json.loads(doctor.stdout)}
-    assert "cell_timeout_s 30" in findings["limits"]
+    assert "cell_cpu_s 30, question_cpu_s 10, cpu_s 600, cell_timeout_s 60" in findings["limits"]
     assert findings["limits of toy"] == "files 7"
     submit_toy(toy_course, "ada", RIGHT)
     (toy_course / "graders" / "toy" / "assignment.toml").write_text("[limits]\nfiles = 'x'\n")

@@ -54,9 +54,10 @@ def test_all_notebooks_share_the_time_of_the_submission(supply):
     slow = "a = 1; __import__('time').sleep(2.2)"
     with closing(run_of(supply, limits, one=[slow], two=["a = 2"])) as run:
         run.advance_to("one0")
-        with pytest.raises(CheckFailed, match="had used up the 3 s"):
+        with pytest.raises(CheckFailed, match="spent the 3 s without computing"):
             run.advance_to("two0")
         assert run.finish()["two"][0].status == "not run"
+        assert run.stopped_by_clock
 
 
 def test_all_outputs_and_answers_share_one_limit(supply):

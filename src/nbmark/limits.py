@@ -19,13 +19,14 @@ class Limits:
 
     Parameters
     ----------
-    cell_timeout_s, cell_cpu_s
-        Wall time of one cell, and CPU time of all its processes and threads together; the cell is
+    cell_cpu_s, question_cpu_s
+        CPU time of one cell, and of one question of a check, in all processes and threads; it is
         stopped and the rest of the notebook still runs.
-    question_timeout_s
-        Wall time of one question of a check.
-    submission_timeout_s, cpu_s
-        Wall time and CPU time of the whole submission, after which it is stopped.
+    cpu_s
+        CPU time of the whole submission, after which it is stopped.
+    cell_timeout_s, question_timeout_s, submission_timeout_s
+        Idle time of the same: wall time without computing (see `inside/clocks.py`). A submission
+        that reaches one of these runs again, by itself.
     memory_mib
         Memory of all its processes together, shared memory included.
     disk_mib, files
@@ -36,11 +37,12 @@ class Limits:
         Output of one cell, size of one answer, and all outputs and answers together.
     """
 
-    cell_timeout_s: Amount = 30.0
-    cell_cpu_s: Amount = 120.0
-    question_timeout_s: Amount = 10.0
-    submission_timeout_s: Amount = 600.0
+    cell_cpu_s: Amount = 30.0
+    question_cpu_s: Amount = 10.0
     cpu_s: Amount = 600.0
+    cell_timeout_s: Amount = 60.0
+    question_timeout_s: Amount = 30.0
+    submission_timeout_s: Amount = 600.0
     memory_mib: Count = 2048
     disk_mib: Count = 256
     files: Count = 20_000

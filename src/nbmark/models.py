@@ -199,6 +199,8 @@ class Graded(Model, frozen=True):
     added_later
         Grade ids of cells that the assignment gained after the student had handed in. They do not
         count for this student.
+    stopped_by_clock
+        Whether something was stopped for its idle time alone, which a busy machine may cause.
     """
 
     student: str
@@ -215,6 +217,7 @@ class Graded(Model, frozen=True):
     seconds: float = 0.0
     spent_s: dict[str, float] = {}
     added_later: list[str] = []
+    stopped_by_clock: bool = False
 
     def results_at(self, cell: str) -> Sequence[CheckResult]:
         """Return the results of the checks of a grade cell, in order."""

@@ -52,7 +52,7 @@ class Case:
     says
         Sentences that the feedback, or the refusal, must contain.
     look
-        Whether a person must look at the submission.
+        Whether a person must look at the submission; where chance plays a part, one may.
     cheat
         Whether it is after points; `bench/cheats.py` tries those on stock nbgrader too.
     """

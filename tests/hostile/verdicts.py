@@ -96,8 +96,12 @@ def _misjudged(case: Case, row: Mapping[str, Any], text: str) -> Iterator[str]:
         lowest = case.points if case.at_least is None else case.at_least
         if not lowest <= (row["points"] or 0.0) <= case.points:
             yield f"{row['points']} points, not {case.points:g}"
-        if case.look != any(cell["needs_look"] for cell in row["cells"].values()):
-            yield "needs a look" if not case.look else "does not say that it needs a look"
+        looks = any(cell["needs_look"] for cell in row["cells"].values())
+        if case.look and not looks:
+            yield "does not say that it needs a look"
+        # Where chance decides how it ends, the clock may.
+        if looks and not case.look and case.at_least is None:
+            yield "needs a look"
     plain = text.replace("\\u2026", "…")
     for sentence in case.says:
         if sentence not in plain:

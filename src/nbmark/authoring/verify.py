@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,10 +20,11 @@ from nbmark.authoring.trials import Trial, released, trials
 from nbmark.checks.points import misfits
 from nbmark.course.course import Assignment
 from nbmark.errors import AssignmentError
-from nbmark.models import Check, CheckResult
+from nbmark.models import Check, CheckResult, Graded, Submission
 from nbmark.notebooks import Cell
 from nbmark.untrusted.files import write_atomic
 from nbmark.versions import comparable, versions
+from nbmark.workers.dispatch import as_completed
 from nbmark.workers.pool import CheckPool, cores
 
 
@@ -130,10 +132,16 @@ def _run_cases(
         # The trials take minutes, and these problems are known after a second.
         if not all(case.as_expected for case in cases):
             return cases
-        for case in threads.map(lambda trial: _run_trial(processes, checks, trial), chosen):
-            on_case(case, total)
-            cases.append(case)
-    return cases
+        trial_of = {trial.name: trial for trial in chosen}
+        case_of: dict[str, Case] = {}
+
+        def start(name: str) -> Future[_Outcome]:
+            return threads.submit(_run_trial, processes, checks, trial_of[name])
+
+        for name, future in as_completed(trial_of, start, processes, _by_clock):
+            case_of[name] = future.result().case
+            on_case(case_of[name], total)
+    return cases + [case_of[name] for name in trial_of]
 
 
 def _checks_case(
@@ -208,8 +216,26 @@ def _terms(cell: Cell) -> tuple[object, ...]:
     return cell.kind, cell.is_grade, cell.is_solution, cell.nbgrader.get("points"), text
 
 
-def _run_trial(processes: CheckPool, checks: Sequence[Check], trial: Trial) -> Case:
-    graded = processes.grade(trial.submission)
+@dataclass(frozen=True)
+class _Outcome:
+    """The case of a trial, and whether the clock stopped one of its runs."""
+
+    case: Case
+    stopped_by_clock: bool
+
+
+def _by_clock(outcome: _Outcome) -> bool:
+    return outcome.stopped_by_clock
+
+
+def _run_trial(processes: CheckPool, checks: Sequence[Check], trial: Trial) -> _Outcome:
+    runs: list[Graded] = []
+
+    def grade(submission: Submission) -> Graded:
+        runs.append(processes.grade(submission))
+        return runs[-1]
+
+    graded = grade(trial.submission)
     missing = {check.name for check in checks} - {result.check.name for result in graded.results}
     problems = [f"{name} did not run" for name in sorted(missing)]
     problems += [
@@ -217,8 +243,9 @@ def _run_trial(processes: CheckPool, checks: Sequence[Check], trial: Trial) -> C
         for result in graded.results
         if result.outcome == "raised"
     ]
-    problems += trial.find_problems(graded, processes.grade)
-    return Case(trial.name, trial.title, tuple(problems))
+    problems += trial.find_problems(graded, grade)
+    case = Case(trial.name, trial.title, tuple(problems))
+    return _Outcome(case, any(run.stopped_by_clock for run in runs))
 
 
 def _last_line(result: CheckResult) -> str:

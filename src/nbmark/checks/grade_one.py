@@ -132,6 +132,7 @@ class Checks:
             seconds=time.monotonic() - started_at,
             spent_s=run.spent_s,
             added_later=submission.added_later,
+            stopped_by_clock=run.stopped_by_clock,
         )
 
     def regrade(self, evidence: Evidence, seed: bytes) -> list[CheckResult]:

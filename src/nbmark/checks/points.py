@@ -32,9 +32,13 @@ def scores(graded: Graded, cells: Mapping[str, float]) -> dict[str, CellScore]:
                 f"no check of cell '{grade_id}' ran on the submission of '{graded.student}'"
             )
         raised = any(result.outcome == "raised" for result in results)
+        earned = earned_by(results)
+        # The clock stopped it twice, the second time with the machine to itself. Still, wall time
+        # alone must not take points.
+        lost_to_clock = graded.stopped_by_clock and earned < possible
         # An unreadable notebook earns nothing, which may be an accident of the upload.
-        needs_look = raised or bool(graded.unreadable) or grade_id in doubtful
-        score_of[grade_id] = CellScore(earned_by(results), possible, needs_look)
+        needs_look = raised or lost_to_clock or bool(graded.unreadable) or grade_id in doubtful
+        score_of[grade_id] = CellScore(earned, possible, needs_look)
     return score_of
 
 

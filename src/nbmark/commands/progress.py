@@ -86,6 +86,9 @@ class Progress(ProgressListener):
         self._bar.reset(self._task, description=self._assignment, total=due, note="")
         self._line(f"{due} submissions to {self._verb}, {up_to_date} up to date")
 
+    def postponed(self, student: str) -> None:
+        self._line(f"{student}: stopped by the clock; runs again by itself after all others")
+
     def finished(self, row: Row) -> None:
         self._done += 1
         self._failed += row.outcome == "not graded"

@@ -93,6 +93,9 @@ class _Log(ProgressListener):
     def begin(self, due: int, up_to_date: int) -> None:
         self._log.info("%d submissions to grade, %d up to date", due, up_to_date)
 
+    def postponed(self, student: str) -> None:
+        self._log.info("%s was stopped by the clock; it runs again after all others", student)
+
     def finished(self, row: Row) -> None:
         student = printable_name(row.student)
         if row.outcome == "not graded":

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 
 from nbmark.errors import InfrastructureError, SandboxUnavailable, UsageError, WorkersLost, unknown
 from nbmark.grading.job import Job
+from nbmark.grading.progress import ProgressListener
 from nbmark.intake.receive import Inbox, Received
 from nbmark.models import Graded
 from nbmark.records.row import Row
@@ -48,7 +49,7 @@ def grade(job: Job, workers: Workers) -> list[Row]:
         refused = [row for row in settled if row.outcome == "not graded"]
         rows = [row for row in settled if row.outcome != "not graded"]
         job.watcher.begin(len(due) + len(refused), len(rows))
-        graded = _graded(_longest_first(due, records), inbox, records, workers)
+        graded = _graded(job.watcher, _longest_first(due, records), inbox, records, workers)
         for row in itertools.chain(refused, graded):
             rows.append(row)
             job.watcher.finished(row)
@@ -121,8 +122,13 @@ def _longest_first(due: Sequence[str], records: Records) -> list[str]:
     return sorted(due, key=lambda student: -seconds.get(student, average_s))
 
 
-def _graded(due: Sequence[str], inbox: Inbox, records: Records, workers: Workers) -> Iterator[Row]:
-    """Run submissions side by side, and write each result as it arrives."""
+def _graded(
+    watcher: ProgressListener, due: Sequence[str], inbox: Inbox, records: Records, workers: Workers
+) -> Iterator[Row]:
+    """Run submissions side by side, and write each result as it arrives.
+
+    A submission that the clock stopped runs again by itself when the others are written.
+    """
     under_way: dict[str, Received] = {}
     sandbox_worked = False  # once True, a failure of the sandbox concerns one submission only
     with workers.running() as submit:
@@ -131,7 +137,11 @@ def _graded(due: Sequence[str], inbox: Inbox, records: Records, workers: Workers
             under_way[student] = records.without_later_cells(inbox.receive(student))
             return submit(under_way[student].submission)
 
-        for student, future in as_completed(due, start, workers):
+        def postpone(student: str) -> None:
+            del under_way[student]
+            watcher.postponed(student)
+
+        for student, future in as_completed(due, start, workers, _by_clock, postpone):
             try:
                 row = records.write(future.result(), under_way[student])
                 sandbox_worked = True
@@ -148,3 +158,7 @@ def _graded(due: Sequence[str], inbox: Inbox, records: Records, workers: Workers
             if row.outcome == "not graded":
                 records.note_failure(row)
             yield row
+
+
+def _by_clock(graded: Graded) -> bool:
+    return graded.stopped_by_clock

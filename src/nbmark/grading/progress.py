@@ -21,5 +21,8 @@ class ProgressListener:
     def begin(self, due: int, up_to_date: int) -> None:
         """Report how many submissions are due; those that cannot be graded count as well."""
 
+    def postponed(self, student: str) -> None:
+        """Report that the clock stopped a submission, which runs again after all others."""
+
     def finished(self, row: Row) -> None:
         """Report that one submission was written, or could not be graded."""

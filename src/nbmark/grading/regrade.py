@@ -115,10 +115,16 @@ def _judgements(
         def start(student: str) -> Future[_Judgement]:
             return threads.submit(judge.judge, student)
 
-        for _, future in as_completed(students, start, pool):
+        for _, future in as_completed(students, start, pool, _by_clock, job.watcher.postponed):
             judgement = finish(future.result())
             job.watcher.finished(_as_row(job, judgement))
             yield judgement
+
+
+def _by_clock(judgement: _Judgement) -> bool:
+    """Return whether the notebook has just run, and was stopped by the clock."""
+    ran, new = bool(judgement.change.ran_because), judgement.new
+    return ran and new is not None and new.stopped_by_clock
 
 
 def _keep(judgement: _Judgement) -> _Judgement:

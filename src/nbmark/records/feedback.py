@@ -12,6 +12,10 @@ from nbmark.notebooks import Cell, write_notebook
 
 RAISED = "This answer could not be graded automatically. A person will look at it."
 PLAIN_FAILURE = "Your answer does not pass this check yet."
+BY_CLOCK = (
+    "The notebook was stopped for waiting too long, also when it ran again by itself. A person "
+    "will look at this task."
+)
 RESTORED = "This cell was missing from your submission and was put back for grading."
 UNREADABLE = """\
 **This notebook could not be graded.** {}
@@ -38,7 +42,9 @@ def autograded_notebook(graded: Graded, name: str) -> bytes:
     for index, cell in enumerate(run_cells):
         cells.append(Cell(cell.kind, cell.source, cell.nbgrader, cell.attachments, cell.restored))
         results = graded.results_at(str(cell.nbgrader.get("grade_id", "")))
-        outputs[index] = [*cell.outputs, *_notes(cell)]
+        lost = earned_by(results) < _possible(results)
+        notes = [*_notes(cell), BY_CLOCK if graded.stopped_by_clock and lost else ""]
+        outputs[index] = [*cell.outputs, *map(_text, filter(None, notes))]
         # `verify` refuses checks at any other kind of cell, because only code has outputs.
         if results and cells[-1].is_autograded:
             outputs[index].append(_display(as_text(results), as_html(results)))
@@ -90,6 +96,8 @@ def summary(graded: Graded) -> str:
         state = graded.reached.get(result.check.cell)
         (first if state and state.trouble else others).append(diagnosis(result))
     sentences = list(dict.fromkeys(filter(None, [*first, *others])))
+    if graded.stopped_by_clock and sentences:
+        sentences.insert(0, BY_CLOCK)
     more = f" (and {len(sentences) - 1} more)" if len(sentences) > 1 else ""
     return sentences[0] + more if sentences else "all right"
 
@@ -104,9 +112,12 @@ def _possible(results: Sequence[CheckResult]) -> float:
     return round(sum(result.check.points for result in results), 9)
 
 
-def _notes(cell: GradedCell) -> list[dict[str, Any]]:
-    notes = [note for note in (cell.note, RESTORED if cell.restored else "", cell.doubt) if note]
-    return [{"output_type": "stream", "name": "stdout", "text": note + "\n"} for note in notes]
+def _notes(cell: GradedCell) -> list[str]:
+    return [cell.note, RESTORED if cell.restored else "", cell.doubt]
+
+
+def _text(note: str) -> dict[str, Any]:
+    return {"output_type": "stream", "name": "stdout", "text": note + "\n"}
 
 
 def _display(text: str, html: str) -> dict[str, Any]:

@@ -1,11 +1,9 @@
-"""The budget of a submission: the wall time, CPU time and output that it may still use.
+"""The budget of a submission: the CPU time, idle time and output that it may still use.
 
 All notebooks of the submission and all of their processes share it.
 """
 
 from __future__ import annotations
-
-import time
 
 from nbmark.limits import Limits
 
@@ -14,33 +12,33 @@ MIN_S_FOR_A_PROCESS = 1.0
 
 
 class Budget:
-    """The budget of one submission; its clock starts with the first call of `begin`.
+    """The budget of one submission.
 
     Attributes
     ----------
+    idle_s, cpu_s
+        The seconds that are left for new processes.
     output_bytes
         The number of bytes that cells may still print and answers may still have.
     """
 
     def __init__(self, limits: Limits) -> None:
+        self.idle_s = limits.submission_timeout_s
+        self.cpu_s = limits.cpu_s
         self.output_bytes = limits.output_kib << 10
-        self._limits = limits
-        self._started_at: float | None = None
-        self._cpu_s = limits.cpu_s
 
-    def begin(self) -> tuple[float, float] | None:
-        """Return wall and CPU time in seconds for a new process, or None if either is too short."""
-        if self._started_at is None:
-            # Not in `__init__`: with `pytest --submission` pytest collects the checks after that,
-            # and their time is not the submission's.
-            self._started_at = time.monotonic()
-        wall_s = self._started_at + self._limits.submission_timeout_s - time.monotonic()
-        enough = wall_s > MIN_S_FOR_A_PROCESS and self._cpu_s > MIN_S_FOR_A_PROCESS
-        return (wall_s, self._cpu_s) if enough else None
+    @property
+    def has_idle_time(self) -> bool:
+        return self.idle_s > MIN_S_FOR_A_PROCESS
 
-    def spend_cpu(self, seconds: float) -> None:
-        """Subtract the CPU time of a process that has ended."""
-        self._cpu_s -= seconds
+    @property
+    def has_cpu_time(self) -> bool:
+        return self.cpu_s > MIN_S_FOR_A_PROCESS
+
+    def spend_time(self, idle_s: float, cpu_s: float) -> None:
+        """Subtract the time of a process that has ended."""
+        self.idle_s -= idle_s
+        self.cpu_s -= cpu_s
 
     def spend_output(self, size_bytes: int) -> None:
         """Subtract the size of a cell's output or of an answer."""

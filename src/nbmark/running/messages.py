@@ -22,16 +22,24 @@ MESSAGES = {
         "{place} used more than {cell_cpu_s:g} s of computing time and was stopped: is there a "
         "loop that never ends?"
     ),
+    "question cpu": (
+        "{place} used more than {question_cpu_s:g} s of computing time and was stopped: is there "
+        "a loop that never ends?"
+    ),
+    "clock": (
+        "{place} was stopped because the submission had spent {submission_timeout_s:g} s in total "
+        "without computing."
+    ),
+    "cell clock": (
+        "{place} spent more than {cell_timeout_s:g} s without computing and was stopped: does it "
+        "sleep, or wait for something that never comes?"
+    ),
+    "question clock": (
+        "{place} spent more than {question_timeout_s:g} s without computing and was stopped: does "
+        "it sleep, or wait for something that never comes?"
+    ),
     "files": "{place} created more than {files} files and was stopped.",
     "sockets": "{place} opened more than {sockets} sockets and was stopped.",
-    "time": (
-        "{place} was stopped because the submission had run for {submission_timeout_s:g} s in "
-        "total."
-    ),
-    "stuck": "{place} was stopped after {cell_timeout_s:g} s: is there a loop that never ends?",
-    "stuck question": (
-        "{place} was stopped after {question_timeout_s:g} s: is there a loop that never ends?"
-    ),
     "died": "{place} ended the whole Python process.",
     "garbage": "{place} made the Python process send unreadable data, so it was stopped.",
     # What happened to the notebook after that.
@@ -40,8 +48,8 @@ MESSAGES = {
     ),
     "not resumed": "Later tasks could not be checked.",
     "no budget": (
-        "This notebook was not run because the notebooks before it had used up the "
-        "{submission_timeout_s:g} s of running time or the {cpu_s:g} s of computing time that all "
+        "This notebook was not run because the notebooks before it had used up the {cpu_s:g} s of "
+        "computing time, or spent the {submission_timeout_s:g} s without computing, that all "
         "notebooks share."
     ),
     # Why a cell ended in an error, although its process goes on.
@@ -143,9 +151,9 @@ def no_budget(limits: Limits) -> str:
     return _message("no budget", limits)
 
 
-def too_long(place: str, limits: Limits) -> str:
-    """Return the sentence for a cell that was interrupted at its time limit."""
-    return _message("stuck", limits, place)
+def stopped(place: str, reason: str, limits: Limits) -> str:
+    """Return the sentence for a cell or question that was interrupted at a time limit."""
+    return _message(reason, limits, place)
 
 
 def limit_reached(place: str, run: CellRun, limits: Limits) -> str:

@@ -26,12 +26,19 @@ OpenSession = Callable[[], Session]
 
 # Each new process runs all earlier cells again, and so uses time that later cells need.
 MAX_NEW_PROCESSES = 3
+# The reasons of `Session.ended` that a busy machine may have caused.
+BY_THE_CLOCK = ("clock", "cell clock", "question clock")
 
 
 class NotebookRun:
     """One notebook, whose cells run in order and once.
 
     If a cell ends the process, a new one runs the cells before it again, and then those after it.
+
+    Attributes
+    ----------
+    stopped_by_clock
+        Whether anything was stopped for its idle time alone.
     """
 
     def __init__(
@@ -44,6 +51,7 @@ class NotebookRun:
         spent_s: dict[str, float],
     ) -> None:
         self.cells = list(cells)
+        self.stopped_by_clock = False
         self._spent_s = spent_s
         self._limits = limits
         self._budget = budget
@@ -69,10 +77,8 @@ class NotebookRun:
         target = next(i for i, cell in enumerate(self.cells) if cell.grade_id == grade_id)
         self._run_until(target)
         run = self._runs[target]
-        if target in self._skipped or run.status == "not run":
+        if target in self._skipped or run.status in ("not run", "timeout"):
             raise CheckFailed(self._notes[target])
-        if run.status == "timeout":
-            raise CheckFailed(messages.too_long(self._place(target), self._limits))
         if run.status == "error":
             raise CheckFailed(self._failure_of_test(target, run))
 
@@ -88,17 +94,18 @@ class NotebookRun:
             raise CheckFailed(self._stopped_because)
         with self._timed("questions"):
             answer = self._session.ask(question, self._budget.output_bytes)
-        if answer is None:
+        if self._note_end():
             # The last cell itself did nothing wrong, so it runs again: the state that later
             # questions are about must hold its names.
             place = f"Working out your answer to {self._place(self._next - 1)}"
             self._notes[self._next - 1] = self._replace_session(place, self._next)
             raise CheckFailed(self._notes[self._next - 1])
-        if not answer:
-            limit = self._limits.question_timeout_s
-            raise CheckFailed(f"Working out your answer took longer than {limit:g} seconds.")
-        self._budget.spend_output(len(answer))
-        return answer
+        if answer.limit:
+            self.stopped_by_clock |= answer.limit == "clock"
+            reason = f"question {answer.limit}"
+            raise CheckFailed(messages.stopped("Working out your answer", reason, self._limits))
+        self._budget.spend_output(len(answer.text))
+        return answer.text
 
     def trouble_before(self, grade_id: str) -> str:
         """Return the first thing that went wrong in the cells of a task, empty if nothing did."""
@@ -178,8 +185,8 @@ class NotebookRun:
     def close(self) -> None:
         """End the session if there is one; may be called twice."""
         if self._session is not None:
-            self._budget.spend_cpu(self._session.cpu_used_s)
             self._session.close()
+            self._budget.spend_time(self._session.idle_used_s, self._session.cpu_used_s)
             self._session = None
 
     def _run_until(self, target: int) -> None:
@@ -197,10 +204,11 @@ class NotebookRun:
         self._budget.spend_output(run.size_bytes)
         if run.status == "not run":
             self._notes[index] = self._stopped_because
-        elif self._has_ended():
+        elif self._note_end():
             self._skip(index)
-        elif run.status == "timeout":
-            self._notes[index] = messages.too_long(self._place(index), self._limits)
+        elif run.limit:
+            place, reason = self._place(index), f"cell {run.limit}"
+            self._notes[index] = messages.stopped(place, reason, self._limits)
         elif note := messages.limit_reached(self._place(index), run, self._limits):
             self._notes[index] = note
 
@@ -209,21 +217,27 @@ class NotebookRun:
             return CellRun("not run")
         code, timeout_s = self.cells[index].source, self._limits.cell_timeout_s
         with self._timed("cells"):
-            return self._session.run_cell(code, timeout_s, max_bytes)
+            run = self._session.run_cell(code, timeout_s, max_bytes)
+        self.stopped_by_clock |= run.limit == "clock"
+        return run
 
     def _begin_session(self) -> bool:
         """Open a session if the budget allows one; return whether it is ready."""
-        allowed = self._budget.begin()
-        if allowed is None:
+        budget = self._budget
+        self.stopped_by_clock |= not budget.has_idle_time
+        if not (budget.has_idle_time and budget.has_cpu_time):
             return False
         with self._timed("start"):
             self._session = self._open_session()
-            self._session.allow(*allowed)
+            self._session.allow(budget.idle_s, budget.cpu_s)
             self._session.furnish(self._context.files, {"JUPYTERHUB_USER": self._context.student})
-        return self._session.ended is None
+        return not self._note_end()
 
-    def _has_ended(self) -> bool:
-        return self._session is not None and self._session.ended is not None
+    def _note_end(self) -> bool:
+        """Return whether the session has ended, and note it if the clock alone ended it."""
+        reason = self._session.ended if self._session else None
+        self.stopped_by_clock |= reason in BY_THE_CLOCK
+        return reason is not None
 
     def _skip(self, culprit: int) -> None:
         """Skip a cell that ended the process, now and in later processes."""
@@ -249,7 +263,7 @@ class NotebookRun:
         for index in sorted(self._runs.keys() - self._skipped):
             if index < before and not self._stopped_because:
                 self._run_cell(index, 0)  # its outputs are on the student's page already
-                if self._has_ended():
+                if self._note_end():
                     # Code may end its process in the second run only. `_skip` brings another
                     # process to the state before this cell, and the loop goes on from there.
                     self._skip(index)

@@ -60,6 +60,11 @@ class Run:
             cell.grade_id: run for run in self._runs.values() for cell in run.cells if cell.is_grade
         }
 
+    @property
+    def stopped_by_clock(self) -> bool:
+        """Whether anything was stopped for its idle time alone."""
+        return any(run.stopped_by_clock for run in self._runs.values())
+
     def position(self, grade_id: str) -> tuple[int, int]:
         """Return the numbers of a grade cell's notebook and of the cell in it.
 

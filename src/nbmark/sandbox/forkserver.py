@@ -26,11 +26,13 @@ from nbmark.sandbox.processes import Tree
 from nbmark.sandbox.session import Session
 from nbmark.sandbox.wire import Wire
 
-IMPORT_TIMEOUT_S = 180.0
-FORK_TIMEOUT_S = 60.0
+# Importing TensorFlow takes up to ten seconds of computing time, which may last minutes on a busy
+# machine.
+IMPORT_TIMEOUT_S = 600.0
+FORK_TIMEOUT_S = 300.0
 # When a server ends, its workers and their children end within this time. On a busy machine 0.2 s
-# was too short.
-END_TOGETHER_S = 5.0
+# was too short. Only a driver that died without a reason waits for it.
+END_TOGETHER_S = 30.0
 MAX_MESSAGE_BYTES = 1 << 16
 CREDENTIALS = struct.Struct("3i")  # the sender's process id, user id and group id
 

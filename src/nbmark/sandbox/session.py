@@ -6,7 +6,6 @@ import base64
 import contextlib
 import itertools
 import json
-import math
 import secrets
 import time
 from collections.abc import Mapping
@@ -16,14 +15,15 @@ from typing import Any
 from nbmark.errors import SandboxUnavailable, ServerLost
 from nbmark.limits import Limits
 from nbmark.sandbox.drivers import Driver
+from nbmark.sandbox.inside.clocks import GRACE_CPU_S, GRACE_IDLE_S, longest_s
 from nbmark.sandbox.watchdog import Watchdog
 from nbmark.sandbox.wire import WireClosed, WireGarbage, WireTimeout
 from nbmark.untrusted.text import one_line
 
-START_TIMEOUT_S = 60.0
-# The driver interrupts a cell at its deadline and kills the kernel if that has no effect. It needs
-# some seconds for both; if it has not replied by then, it never will.
-MARGIN_S = 8.0
+# Starting takes a second of computing time, which may last long on a busy machine.
+START_TIMEOUT_S = 300.0
+# If the driver has not replied this long after it had to stop a request, it never will.
+MARGIN_S = 60.0
 MAX_FRAME_BYTES = 32 << 20
 # A student may set the counter to anything; no notebook runs that many cells.
 MAX_EXECUTION_COUNT = 1_000_000
@@ -46,6 +46,8 @@ class CellRun:
         The outputs as the kernel sent them: untrusted.
     size_bytes
         The size of the reply that held them.
+    limit
+        The limit at which it was stopped: ``cpu``, ``clock`` (its idle time), or "".
     """
 
     status: str
@@ -55,6 +57,23 @@ class CellRun:
     error_name: str = ""
     error_message: str = ""
     size_bytes: int = 0
+    limit: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The agent's answer to one question.
+
+    Parameters
+    ----------
+    text
+        JSON text, empty if there is none.
+    limit
+        As in `CellRun`.
+    """
+
+    text: str
+    limit: str = ""
 
 
 class Session:
@@ -63,10 +82,10 @@ class Session:
     Attributes
     ----------
     ended
-        None while it lives. Afterwards the reason why it ended: ``died``, ``memory``, ``cpu``,
-        ``cell cpu``, ``files``, ``sockets``, ``time`` (of the submission), ``stuck`` (a cell
-        ignored the interrupt), ``stuck question`` (a question did) or ``garbage`` (the process
-        sent something that is not a frame).
+        None while it lives. Afterwards the reason why it ended: ``died``, ``memory``, ``files``,
+        ``sockets``, ``cpu`` and ``clock`` (the submission used up its computing or idle time),
+        ``cell cpu``, ``cell clock``, ``question cpu`` and ``question clock`` (one of them ignored
+        the interrupt) or ``garbage`` (the process sent something that is not a frame).
     """
 
     def __init__(self, driver: Driver, limits: Limits) -> None:
@@ -77,23 +96,25 @@ class Session:
         self._nonce = secrets.token_hex(8)
         self._driver = driver
         self._watchdog = Watchdog(driver.tree, limits, driver.own_folders)
-        self._timeout_s = limits.submission_timeout_s
-        self._stop_at = math.inf  # the clock starts with the first request
         self._started = False
         # The request goes out now and the first operation waits for the reply, so the kernel starts
         # while pytest collects the checks.
         deadline = time.monotonic() + START_TIMEOUT_S
         self._send("start", deadline, {"limits": limits.of_each_process()})
 
-    def allow(self, timeout_s: float, cpu_s: float) -> None:
-        """Limit the time of the whole session; must come before the first request."""
-        self._timeout_s = timeout_s
-        self._watchdog.allow(cpu_s)
+    def allow(self, idle_s: float, cpu_s: float) -> None:
+        """Limit the idle time and the CPU time of the whole session."""
+        self._watchdog.allow(idle_s, cpu_s)
 
     @property
     def cpu_used_s(self) -> float:
         """CPU time of all its processes so far."""
         return self._watchdog.cpu_used_s
+
+    @property
+    def idle_used_s(self) -> float:
+        """Idle time of its requests so far."""
+        return self._watchdog.idle_used_s
 
     def furnish(self, files: Mapping[str, bytes], environment: Mapping[str, str]) -> None:
         """Put files into the working directory and set environment variables, before any cell.
@@ -107,11 +128,10 @@ class Session:
         """
         contents = {name: base64.b64encode(data).decode() for name, data in files.items()}
         text = json.dumps({"files": contents, "environment": dict(environment)})
-        arguments = {"text": text, "timeout_s": START_TIMEOUT_S}
-        reply = self._request("furnish", START_TIMEOUT_S, arguments)
+        reply = self._request("furnish", START_TIMEOUT_S, START_TIMEOUT_S, {"text": text})
         # Several notebooks share one budget. If the notebooks before left too little of it, the
         # sandbox is not to blame.
-        if self.ended == "cpu" or (self.ended and time.monotonic() >= self._stop_at):
+        if self.ended in ("cpu", "clock"):
             return
         if reply is None or reply.get("status") != "ok":
             self.close()
@@ -123,19 +143,20 @@ class Session:
     def run_cell(self, code: str, timeout_s: float, max_bytes: int = UNLIMITED) -> CellRun:
         """Run one cell; afterwards `ended` shows whether the session is still alive.
 
-        Outputs are cut at the limit of one cell or at `max_bytes`, whichever is smaller.
+        It is stopped after the computing time of one cell, or `timeout_s` of idle time. Outputs
+        are cut at the limit of one cell or at `max_bytes`, whichever is smaller.
         """
         if self.ended:
             return CellRun("not run")
         max_output_bytes = min(self.limits.cell_output_kib << 10, max_bytes)
-        arguments = {"code": code, "timeout_s": timeout_s, "max_output_bytes": max_output_bytes}
-        with self._watchdog.cell():
-            reply = self._request("cell", timeout_s, arguments)
+        arguments = {"code": code, "max_output_bytes": max_output_bytes}
+        reply = self._request("cell", self.limits.cell_cpu_s, timeout_s, arguments)
         if reply is None or reply.get("status") not in STATUSES:
             self._end("died" if reply is None else "garbage")
             return CellRun("died")
+        limit = _limit_in(reply)
         if reply["status"] in FINAL_STATUSES:
-            self._end(reply["status"])
+            self._end(f"cell {limit}" if reply["status"] == "stuck" else reply["status"])
         # The driver runs in the sandbox too, so each field may be of any type and size.
         outputs, count = reply.get("outputs"), reply.get("execution_count")
         is_count = type(count) is int and 0 <= count < MAX_EXECUTION_COUNT
@@ -147,28 +168,27 @@ class Session:
             error_name=one_line(str(reply.get("error_name", "")), 200),
             error_message=one_line(str(reply.get("error_message", "")), 2000),
             size_bytes=self._driver.wire.last_bytes,
+            limit=limit,
         )
 
-    def ask(self, question: str, max_bytes: int = UNLIMITED) -> str | None:
-        """Return the answer to a question as JSON text.
+    def ask(self, question: str, max_bytes: int = UNLIMITED) -> Answer:
+        """Return the answer to a question; there is none once the session has ended.
 
-        The text is empty if the answer came too late, and None once the session has ended. It is
-        at most as long as the limit of one answer and `max_bytes` allow; a larger answer is
+        It is at most as long as the limit of one answer and `max_bytes` allow; a larger answer is
         replaced by one that says so.
         """
         if self.ended:
-            return None
-        timeout_s = self.limits.question_timeout_s
-        max_bytes = min(self.limits.answer_kib << 10, max_bytes)
-        arguments = {"question": question, "timeout_s": timeout_s, "max_bytes": max_bytes}
-        reply = self._request("ask", timeout_s, arguments)
-        if reply is None or reply.get("status") in FINAL_STATUSES:
-            status = "died" if reply is None else reply["status"]
-            # The time limit of a question is not that of a cell, and the student reads which.
-            self._end("stuck question" if status == "stuck" else status)
-            return None
-        answer = reply.get("answer")
-        return answer if reply.get("status") == "ok" and isinstance(answer, str) else ""
+            return Answer("")
+        limits = self.limits
+        max_bytes = min(limits.answer_kib << 10, max_bytes)
+        arguments = {"question": question, "max_bytes": max_bytes}
+        cpu_s, idle_s = limits.question_cpu_s, limits.question_timeout_s
+        reply = self._request("question", cpu_s, idle_s, arguments) or {"status": "died"}
+        status, limit = reply.get("status"), _limit_in(reply)
+        if status in FINAL_STATUSES:
+            self._end(f"question {limit}" if status == "stuck" else status)
+        text = reply.get("answer")
+        return Answer(text if status == "ok" and isinstance(text, str) else "", limit)
 
     def close(self) -> None:
         """End the kernel and every process it started; may be called twice."""
@@ -177,25 +197,27 @@ class Session:
         self._driver.close()
 
     def _request(
-        self, op: str, timeout_s: float, arguments: dict[str, Any]
+        self, op: str, cpu_s: float, idle_s: float, arguments: dict[str, Any]
     ) -> dict[str, Any] | None:
         """Return the driver's reply, or None if the session ended instead."""
         self._await_start()
-        deadline = min(time.monotonic() + timeout_s + MARGIN_S, self._stop_at)
-        return self._receive(self._send(op, deadline, arguments), deadline)
+        longest = longest_s(idle_s, cpu_s) + longest_s(GRACE_IDLE_S, GRACE_CPU_S)
+        deadline = time.monotonic() + longest + MARGIN_S
+        limits = {"cpu_limit_s": cpu_s, "idle_limit_s": idle_s}
+        with self._watchdog.request(op, cpu_s):
+            request_id = self._send(op, deadline, {**arguments, "limits": limits})
+            return self._receive(request_id, deadline, f"{op} clock")
 
     def _await_start(self) -> None:
         if self._started:
             return
         deadline = time.monotonic() + START_TIMEOUT_S
-        reply = self._receive(self._last_id, deadline)
+        reply = self._receive(self._last_id, deadline, "start")
         if reply is None or reply.get("status") != "ok":
             line = self._driver.last_error_line() or "no error message"
             self.close()
             raise SandboxUnavailable(f"the sandbox did not start ({line}); {self._driver.remedy}")
-        # Start-up is our time, not the submission's, so its clock starts here.
         self._started = True
-        self._stop_at = time.monotonic() + self._timeout_s
         self._watchdog.start()
 
     def _send(self, op: str, deadline: float, arguments: dict[str, Any]) -> str:
@@ -207,8 +229,11 @@ class Session:
             self._driver.wire.send(message, deadline=deadline)
         return self._last_id
 
-    def _receive(self, request_id: str, deadline: float) -> dict[str, Any] | None:
-        """Return the reply to a request, or end the session and return None."""
+    def _receive(self, request_id: str, deadline: float, late: str) -> dict[str, Any] | None:
+        """Return the reply to a request, or end the session and return None.
+
+        After the deadline the session ends for the reason `late`.
+        """
         try:
             reply = self._driver.wire.receive(deadline=deadline, max_bytes=MAX_FRAME_BYTES)
         except WireClosed:
@@ -219,7 +244,7 @@ class Session:
                 raise ServerLost("the fork server ended while this submission ran") from None
             self._end("died")
         except WireTimeout:
-            self._end("time")
+            self._end(late)
         except WireGarbage:
             self._end("garbage")
         else:
@@ -232,3 +257,10 @@ class Session:
         # The watchdog's reason is the cause; a closed wire or a missed deadline only follows it.
         self.ended = self.ended or self._watchdog.reason or reason
         self._driver.kill()
+
+
+def _limit_in(reply: Mapping[str, Any]) -> str:
+    """Return the limit at which the driver stopped a request, "" if it did not."""
+    if reply.get("status") not in ("timeout", "stuck"):
+        return ""
+    return "clock" if reply.get("limit") == "clock" else "cpu"

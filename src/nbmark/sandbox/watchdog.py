@@ -1,4 +1,4 @@
-"""A watchdog over the memory, CPU time, files and sockets of all processes in a sandbox.
+"""A watchdog over the memory, time, files and sockets of all processes in a sandbox.
 
 Resource limits count each process by itself, and shared anonymous memory escapes them. The watchdog
 adds up the proportional memory of all processes instead. Each tmpfs has a size limit (`bubblewrap`)
@@ -9,15 +9,30 @@ hundreds.
 from __future__ import annotations
 
 import contextlib
-import math
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from nbmark.limits import Limits
+from nbmark.sandbox.inside.clocks import GRACE_CPU_S, idle_s
 from nbmark.sandbox.processes import Processes, Tree, cpu_s, files_in, memory_exceeds, sockets_of
 
 # A submission may exceed a limit for this long: docs/threats.md, "Short bursts".
 INTERVAL_S = 0.05
+# The driver knows the kernel's own time only, and interrupts it at the limit. The watchdog counts
+# every process and kills, so it leaves the driver the time for that.
+KILL_MARGIN_CPU_S = 2 * GRACE_CPU_S
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A request under way, and the CPU time of all processes when it began."""
+
+    op: str
+    cpu_limit_s: float
+    cpu_at_begin_s: float
+    began_at_s: float = field(default_factory=time.monotonic)
 
 
 class Watchdog:
@@ -33,8 +48,8 @@ class Watchdog:
     Attributes
     ----------
     reason
-        None, or why the tree was killed: ``memory``, ``cpu``, ``cell cpu``, ``files`` or
-        ``sockets``.
+        None, or why the tree was killed: ``memory``, ``cpu``, ``clock``, ``cell cpu``,
+        ``question cpu``, ``files`` or ``sockets``.
     cpu_used_s
         CPU time of all processes that it has seen, in seconds.
     """
@@ -44,9 +59,9 @@ class Watchdog:
         self.cpu_used_s = 0.0
         self._limits = limits
         self._own_folders = own_folders
-        self._cpu_limit_s = limits.cpu_s
-        # Between two cells this is infinite, so that the limit of one cell cannot be reached.
-        self._cpu_at_cell_start_s = math.inf
+        self._idle_limit_s, self._cpu_limit_s = limits.submission_timeout_s, limits.cpu_s
+        self._request: _Request | None = None
+        self._wall_s = 0.0  # of the requests that have ended
         self._tree = tree
         self._active = threading.Event()
         self._stopped = threading.Event()
@@ -58,18 +73,26 @@ class Watchdog:
         """Start watching; a sandbox that still waits for its submission is not worth the time."""
         self._active.set()
 
-    def allow(self, cpu_s: float) -> None:
-        """Limit the CPU time of the whole session to `cpu_s`."""
-        self._cpu_limit_s = cpu_s
+    def allow(self, idle_s: float, cpu_s: float) -> None:
+        """Limit the idle time and the CPU time of the whole session."""
+        self._idle_limit_s, self._cpu_limit_s = idle_s, cpu_s
+
+    @property
+    def idle_used_s(self) -> float:
+        """Idle time so far; only requests count, because between them the checks compute."""
+        request = self._request
+        wall_s = time.monotonic() - request.began_at_s if request else 0.0
+        return idle_s(self._wall_s + wall_s, self.cpu_used_s)
 
     @contextlib.contextmanager
-    def cell(self) -> Iterator[None]:
-        """Apply the limit of one cell for the length of the block."""
-        self._cpu_at_cell_start_s = self.cpu_used_s
+    def request(self, op: str, cpu_limit_s: float) -> Iterator[None]:
+        """Apply the limit of one request for the length of the block."""
+        self._request = request = _Request(op, cpu_limit_s, self.cpu_used_s)
         try:
             yield
         finally:
-            self._cpu_at_cell_start_s = math.inf
+            self._request = None
+            self._wall_s += time.monotonic() - request.began_at_s
 
     def stop(self) -> None:
         """Stop watching and wait for the thread; may be called twice."""
@@ -94,11 +117,13 @@ class Watchdog:
 
     def _exceeded(self, processes: Processes) -> str | None:
         """Return which limit the processes exceed, or None."""
-        limits = self._limits
+        limits, request = self._limits, self._request
         if self.cpu_used_s > self._cpu_limit_s:
             return "cpu"
-        if self.cpu_used_s - self._cpu_at_cell_start_s > limits.cell_cpu_s:
-            return "cell cpu"
+        if request and self._exceeds(request):
+            return f"{request.op} cpu"
+        if self.idle_used_s > self._idle_limit_s:
+            return "clock"
         # With --sandbox none a submission shares the machine's files and sockets, so their number
         # says nothing about it. The root process is left out because bubblewrap's own process
         # stays outside the namespaces that it creates.
@@ -110,3 +135,7 @@ class Watchdog:
         if memory_exceeds(processes, limits.memory_mib << 20):
             return "memory"
         return None
+
+    def _exceeds(self, request: _Request) -> bool:
+        used_s = self.cpu_used_s - request.cpu_at_begin_s
+        return used_s > request.cpu_limit_s + KILL_MARGIN_CPU_S

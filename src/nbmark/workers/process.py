@@ -25,6 +25,7 @@ import msgspec
 from nbmark.course.course import Assignment, Course
 from nbmark.errors import InfrastructureError, NbmarkError, ServerLost
 from nbmark.models import Check, CheckResult, Evidence, Graded, Submission
+from nbmark.sandbox.inside.clocks import longest_s
 from nbmark.sandbox.supply import SessionSource
 from nbmark.sandbox.wire import Wire, WireClosed, WireGarbage, WireTimeout
 from nbmark.workers.requests import (
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
     from nbmark.checks.grade_one import Checks
 
 MAX_FRAME_BYTES = 256 << 20
-# Beyond the submission's own limit: starting, collecting the checks, writing the reply.
-MARGIN_S = 120.0
+# Beyond the submission's own limits: starting, collecting the checks, writing the reply.
+MARGIN_S = 600.0
 # Imported modules are never freed. At the default threshold of 700 objects, garbage collection
 # takes a fifth of start-up.
 GC_THRESHOLD = 50_000
@@ -123,8 +124,9 @@ class CheckProcess:
         return content_of(self._reply_to(request))
 
     def _reply_to(self, request: Request) -> dict[str, Any]:
-        wire = self._connect()
-        deadline = time.monotonic() + self._assignment.limits.submission_timeout_s + MARGIN_S
+        wire, limits = self._connect(), self._assignment.limits
+        longest = longest_s(limits.submission_timeout_s, limits.cpu_s)
+        deadline = time.monotonic() + longest + MARGIN_S
         try:
             wire.send(request, deadline=deadline)
             reply = wire.receive(deadline=deadline, max_bytes=MAX_FRAME_BYTES)

@@ -1,7 +1,7 @@
 """A driver: it runs one submission's kernel in the sandbox and obeys the trusted side.
 
 Each request has an ``id``, which the reply repeats. ``start`` sets the limits and starts the
-kernel, ``furnish`` puts files beside the notebook, ``cell`` runs one cell, ``ask`` puts one
+kernel, ``furnish`` puts files beside the notebook, ``cell`` runs one cell, ``question`` puts one
 question to the agent. The driver is process 1 of its PID namespace, so nothing inside can kill,
 stop or open it.
 """
@@ -12,13 +12,14 @@ import os
 import resource
 import select
 import signal
-import time
 
 from . import agent, frames
+from .clocks import GRACE_CPU_S, GRACE_IDLE_S, Stopwatch
 from .kernel import PR_SET_DUMPABLE, Kernel, fork
 from .outputs import Outputs
 
-INTERRUPT_GRACE_S = 3.0  # shorter than `session.MARGIN_S`, so that the reply still comes in time
+# The limits of a request are checked this often. Most requests have ended before the first time.
+STEP_S = 0.05
 READ_BYTES = 1 << 16
 
 
@@ -45,7 +46,7 @@ def serve(requests, replies, kernel):
         "start": driver.start,
         "furnish": driver.furnish,
         "cell": driver.run_cell,
-        "ask": driver.ask,
+        "question": driver.ask,
     }
     reader = frames.Reader(requests)
     while (request := reader.read()) is not None:
@@ -76,15 +77,15 @@ class Driver:
             self._poll.register(fd, select.POLLIN)
         return {"status": "ok"}
 
-    def furnish(self, text, timeout_s):
+    def furnish(self, text, limits):
         """Put the assignment's files beside the notebook and set environment variables."""
-        status, _ = self._request({"op": "furnish", "text": text}, timeout_s, Outputs(0))
+        status, _, _ = self._request({"op": "furnish", "text": text}, limits, Outputs(0))
         return {"status": status}
 
-    def run_cell(self, code, timeout_s, max_output_bytes):
+    def run_cell(self, code, limits, max_output_bytes):
         """Run one cell and return its status and outputs."""
         outputs = Outputs(max_output_bytes)
-        status, reply = self._request({"op": "cell", "code": code}, timeout_s, outputs)
+        status, limit, reply = self._request({"op": "cell", "code": code}, limits, outputs)
         if status == "ok" and reply.get("status") != "ok":
             status = "error"
         # The student's code can make the kernel send anything, so each field that goes out gets a
@@ -92,6 +93,7 @@ class Driver:
         count = reply.get("execution_count")
         return {
             "status": status,
+            "limit": limit,
             "outputs": outputs.items,
             "truncated": outputs.truncated,
             "execution_count": count if type(count) is int else None,
@@ -99,51 +101,55 @@ class Driver:
             "error_message": _text(reply.get("error_message"), 500),
         }
 
-    def ask(self, question, timeout_s, max_bytes):
+    def ask(self, question, limits, max_bytes):
         """Return the agent's answer to one question."""
         request = {"op": "ask", "question": question, "max_bytes": max_bytes}
-        status, reply = self._request(request, timeout_s, Outputs(0))
+        status, limit, reply = self._request(request, limits, Outputs(0))
         answer = reply.get("answer")
         if isinstance(answer, str) and len(answer) > max_bytes:
             answer = agent.TOO_LARGE
-        return {"status": status, "answer": answer if isinstance(answer, str) else ""}
+        text = answer if isinstance(answer, str) else ""
+        return {"status": status, "limit": limit, "answer": text}
 
     def stop(self):
         """Kill the kernel if it is still running."""
         if self._pid is not None and not self._has_ended():
             os.kill(self._pid, signal.SIGKILL)
 
-    def _request(self, request, timeout_s, outputs):
-        """Return the status of a request and the kernel's reply.
+    def _request(self, request, limits, outputs):
+        """Return the status of a request, the limit that it reached, and the kernel's reply.
 
-        The status is ``ok``, ``timeout`` (interrupted at the deadline), ``stuck`` (ignored the
+        The status is ``ok``, ``timeout`` (interrupted at a limit), ``stuck`` (ignored the
         interrupt and was killed), ``garbage`` (sent something that is not a frame) or ``died``.
+        `limits` are the arguments of a `Stopwatch`, and it names the limit.
         """
-        number, deadline = next(self._numbers), time.monotonic() + timeout_s
-        interrupted = False
+        number = next(self._numbers)
+        limit = ""
         try:
             # Outputs that arrived between two requests belong to neither, so they are dropped.
             self._receive(0, None, Outputs(0))
+            stopwatch = Stopwatch(self._pid, **limits)
             # A kernel that no longer reads must not block the driver.
-            self._socket.settimeout(timeout_s)
+            self._socket.settimeout(limits["idle_limit_s"])
             self._socket.sendall(frames.pack({"id": number, **request}))
             while not self._has_ended():
-                reply = self._receive(deadline - time.monotonic(), number, outputs)
+                reply = self._receive(STEP_S, number, outputs)
                 if reply is not None:
-                    return ("timeout" if interrupted else "ok"), reply
-                if time.monotonic() > deadline:
-                    if interrupted:
-                        return self._kill("stuck")
-                    interrupted = True
+                    return ("timeout" if limit else "ok"), limit, reply
+                reached = stopwatch.limit_reached()
+                if reached and limit:
+                    return self._kill("stuck", limit)
+                if reached:
+                    limit = reached
                     os.kill(self._pid, signal.SIGINT)
-                    deadline = time.monotonic() + INTERRUPT_GRACE_S
+                    stopwatch = Stopwatch(self._pid, GRACE_CPU_S, GRACE_IDLE_S)
         except frames.Garbage:
-            return self._kill("garbage")
+            return self._kill("garbage", limit)
         except TimeoutError:
-            return self._kill("stuck")
+            return self._kill("stuck", "clock")
         except OSError:  # the kernel closed the socket
-            return self._kill("died")
-        return ("stuck" if interrupted else "died"), {}
+            return self._kill("died", limit)
+        return ("stuck" if limit else "died"), limit, {}
 
     def _receive(self, timeout_s, number, outputs):
         """Wait for outputs or a reply; return the reply to request `number`, or None."""
@@ -176,10 +182,10 @@ class Driver:
             self._poll.unregister(fd)
             del self._streams[fd]
 
-    def _kill(self, status):
+    def _kill(self, status, limit):
         if not self._has_ended():
             os.kill(self._pid, signal.SIGKILL)
-        return status, {}
+        return status, limit, {}
 
     def _has_ended(self):
         """Return whether the kernel has ended, and reap the other processes that have."""
