@@ -51,7 +51,7 @@ class Watchdog:
         None, or why the tree was killed: ``memory``, ``cpu``, ``clock``, ``cell cpu``,
         ``question cpu``, ``files`` or ``sockets``.
     cpu_used_s
-        CPU time of all processes that it has seen, in seconds.
+        CPU time of all processes since `start`, in seconds.
     """
 
     def __init__(self, tree: Tree, limits: Limits, own_folders: Sequence[str]) -> None:
@@ -103,13 +103,15 @@ class Watchdog:
 
     def _run(self) -> None:
         self._active.wait()
+        # Start-up is our time, not the submission's; a forked child has none.
+        cpu_at_start_s = cpu_s(self._tree.processes())
         while not self._stopped.wait(INTERVAL_S):
             processes = self._tree.processes()
             if not processes:
                 return
             # The CPU time of a process that ended without a parent waiting for it disappears from
             # the sum. Keeping the maximum means that ending processes never buys new time.
-            self.cpu_used_s = max(self.cpu_used_s, cpu_s(processes))
+            self.cpu_used_s = max(self.cpu_used_s, cpu_s(processes) - cpu_at_start_s)
             self.reason = self._exceeded(processes)
             if self.reason:
                 self._tree.kill()
