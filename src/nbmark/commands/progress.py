@@ -87,6 +87,7 @@ class Progress(ProgressListener):
         self._line(f"{due} submissions to {self._verb}, {up_to_date} up to date")
 
     def postponed(self, student: str) -> None:
+        self._bar.update(self._task, note=f"{student} was stopped by the clock and runs again")
         self._line(f"{student}: stopped by the clock; runs again by itself after all others")
 
     def finished(self, row: Row) -> None:

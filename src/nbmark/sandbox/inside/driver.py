@@ -19,7 +19,7 @@ from .kernel import PR_SET_DUMPABLE, Kernel, fork
 from .outputs import Outputs
 
 # The limits of a request are checked this often. Most requests have ended before the first time.
-STEP_S = 0.05
+STEP_S = 0.1
 READ_BYTES = 1 << 16
 
 
