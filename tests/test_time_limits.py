@@ -281,3 +281,15 @@ def test_every_job_that_blames_the_clock_starts_once_more_after_all_others():
     ]
     assert started == [*jobs, "slow", "slower"]
     assert finished == ["a", "b", "slow", "slower"]
+
+
+def test_a_check_that_never_ends_is_reported_and_nobody_is_graded_on_it(toy_course):
+    checks = toy_course / "graders" / "toy" / "test_toy.py"
+    # This file runs in the check process, so it can lower that process's own limit.
+    lower = "import sys\nsys.modules['__main__'].CHECKS_CPU_S = 1\n"
+    endless = "    while True: pass\n"
+    checks.write_text(lower + checks.read_text() + endless)
+    submit_toy(toy_course, "ada", RIGHT)
+    completed = run(toy_course, "nbmark", "grade", "toy")
+    assert completed.returncode == 1
+    assert "a check may have ended its process or run without end" in completed.stderr

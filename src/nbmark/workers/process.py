@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 MAX_FRAME_BYTES = 256 << 20
 # Beyond the submission's own limits: starting, collecting the checks, writing the reply.
 MARGIN_S = 600.0
+# The checks of one submission compute for a second. One that computes for so long never ends.
+CHECKS_CPU_S = 120.0
 # Imported modules are never freed. At the default threshold of 700 objects, garbage collection
 # takes a fifth of start-up.
 GC_THRESHOLD = 50_000
@@ -178,7 +180,8 @@ def serve(root: str, name: str, sandbox: str, worker: str = "") -> None:
     gc.set_threshold(GC_THRESHOLD)
     wire = Wire(os.dup(0), os.dup(1))
     os.dup2(2, 1)  # a print in a check goes to the log, not into a frame
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    end = _End(os.getppid())
+    end.start()
     assignment = Course(Path(root)).assignment(name)
     imports = assignment.imports if assignment.uses_fork_server else None
     control = socket.socket(fileno=int(worker)) if worker else None
@@ -191,6 +194,7 @@ def serve(root: str, name: str, sandbox: str, worker: str = "") -> None:
 
         def answer_all(checks: Checks, request: Request | None) -> None:
             while request is not None:
+                end.begin_request()
                 try:
                     reply = {"ok": _answer(checks, sessions, request)}
                 except Exception as error:
@@ -233,11 +237,26 @@ def _send(wire: Wire, reply: dict[str, Any], sessions: SessionSource) -> None:
         wire.send(reply, deadline=math.inf)
 
 
-def _end_with(parent: int) -> None:
-    """End this process when the coordinator has ended; one that was killed cannot say so."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
+class _End(threading.Thread):
+    """Ends this process when the coordinator has ended, or when a check computes without end.
+
+    A coordinator that was killed cannot say so, and pytest does not stop a check.
+    """
+
+    def __init__(self, parent: int) -> None:
+        super().__init__(daemon=True)
+        self._parent = parent
+        self.begin_request()
+
+    def begin_request(self) -> None:
+        self._cpu_at_begin_s = time.process_time()
+
+    def run(self) -> None:
+        while os.getppid() == self._parent:
+            if time.process_time() - self._cpu_at_begin_s > CHECKS_CPU_S:
+                break
+            time.sleep(0.5)
+        os._exit(1)
 
 
 if __name__ == "__main__":
