@@ -148,7 +148,7 @@ class Driver:
         except TimeoutError:
             return self._kill("stuck", "clock")
         except OSError:  # the kernel closed the socket
-            return self._kill("died", limit)
+            return self._kill("stuck" if limit else "died", limit)
         return ("stuck" if limit else "died"), limit, {}
 
     def _receive(self, timeout_s, number, outputs):
