@@ -66,7 +66,7 @@ def picture_in(session: Session, code: str) -> Picture:
     """Return the picture `ax` that some code draws."""
     start = "import numpy as np, matplotlib.pyplot as plt\nfig, ax = plt.subplots()\n"
     assert session.run_cell(start + code, 30).status == "ok"
-    student = Student("ada", lambda question: session.ask(question) or "", LIMITS.answer_kib << 10)
+    student = Student("ada", lambda question: session.ask(question).text, LIMITS.answer_kib << 10)
     return Picture(student, "ax")
 
 
