@@ -1,9 +1,12 @@
 """Hidden checks of `learning-rate`: gradient descent for one parameter (section 3.2.1)."""
 
+from itertools import chain
+
 import numpy as np
 
 import reference
-from nbmark import check, fail
+from answers import entries_for, value_or_none
+from nbmark import Answer, check, close, fail
 from plots import Picture
 from reference import AGE, FIXED_B, SBP, descend_1d, loss_1d, slope_1d
 
@@ -18,7 +21,16 @@ TRY_LARGER = (
     "loss do each time?"
 )
 ONE_STEP = "Take one step. Has a stopped short of the best a, or gone past it?"
-OF_WHICH_MINIMUM = "Which quantity must come within 0.001, and of which minimum?"
+COUNT_ZEROS = "Count the zeros in the learning rate."
+OWN_SLOPE = "This follows from your grad_a, and that is not right yet. Look at task 1 first."
+
+
+def difference_of(name, a):
+    """Return the sentence that tells how to test a slope at `a` without its formula."""
+    return (
+        f"{name} is not the slope of the loss at a = {a:g}. Compare it with "
+        f"(loss({a + 0.001:g}) - loss({a - 0.001:g})) / 0.002."
+    )
 
 
 def slopes_by_mistake(a):
@@ -34,7 +46,24 @@ def slopes_by_mistake(a):
         (right * N / (N - 1), "What do you divide by? Is it the number of women?"),
         (2 * np.mean(error), "Use the chain rule: what does a multiply inside the square?"),
         (slope_1d(a, reference.closed_form(AGE, SBP)[1]), WHICH_B),
+        (slope_1d(a, 0.0), "Where is the intercept b in your slope?"),
+        (loss_1d(a), "This is the loss at this point, not its slope."),
     ]
+
+
+def from_own_slope(student, compute):
+    """Yield the value of ``compute(slope)`` with the student's own slope, as a known mistake.
+
+    A generator, because only a wrong answer needs it, and it calls the student's function.
+    """
+
+    def slope(a):
+        own = value_or_none(lambda: student.call("grad_a", float(a)).number())
+        return np.nan if own is None else own
+
+    wrong = compute(slope)
+    if np.isfinite(wrong).all():
+        yield wrong, OWN_SLOPE
 
 
 # The landscape ---------------------------------------------------------------------------------
@@ -56,6 +85,15 @@ def test_loss(student):
                 (np.sqrt(right), "The MSE is measured in mmHg². Is the root one step too many?"),
                 (right * N / (N - 1), "What do you divide by? Is it the number of women?"),
                 (loss_1d(a, reference.closed_form(AGE, SBP)[1]), WHICH_B),
+                (loss_1d(a, 0.0), "Where is the intercept b in your loss?"),
+                (
+                    np.mean(np.abs(a * AGE + FIXED_B - SBP)),
+                    "Your function averages the sizes of the residuals. Square them instead.",
+                ),
+                (
+                    np.mean(a * AGE + FIXED_B - SBP) ** 2,
+                    "Your function squares the mean residual. Square first, then average.",
+                ),
             ],
             otherwise="loss(a) is not the MSE of the line a * age + 87.6.",
         )
@@ -66,33 +104,39 @@ def test_gradient(student):
     # abs=0.01: the slopes are in the thousands, and near the minimum float32 loses digits.
     for a in (0.3, -4.0, 2.5, 50.0):
         student.call("grad_a", a).number().matches(
-            slope_1d(a), rel=1e-5, abs=0.01, mistakes=slopes_by_mistake(a)
+            slope_1d(a),
+            rel=1e-5,
+            abs=0.01,
+            mistakes=slopes_by_mistake(a),
+            otherwise=difference_of("grad_a(a)", a),
         )
+
+
+def slope_is_right(student, name, a, other):
+    """Compare a slope at `a`; `other` is the place of the other slope."""
+    right = slope_1d(a)
+    answer = student.number(name)
+    mistakes = [
+        *slopes_by_mistake(a),
+        (slope_1d(other), "At which of the two points did you take this slope?"),
+    ]
+    # 1e-4 lets rounding to six digits pass; the closest mistake (other b) is 1.2e-3 away.
+    answer.matches(
+        right,
+        rel=1e-4,
+        mistakes=chain(mistakes, from_own_slope(student, lambda slope: slope(a))),
+        otherwise=difference_of(name, a),
+    )
 
 
 @check("slopes", points=1, title="Slope at a = 0")
 def test_slope_at_0(student):
-    # 1e-4 lets rounding to six digits pass; the closest mistake (other b) is 1.2e-3 away.
-    student.number("slope_0").matches(
-        slope_1d(0),
-        rel=1e-4,
-        mistakes=[
-            *slopes_by_mistake(0),
-            (slope_1d(2), "At which of the two points did you take this slope?"),
-        ],
-    )
+    slope_is_right(student, "slope_0", 0, 2)
 
 
 @check("slopes", points=1, title="Slope at a = 2")
 def test_slope_at_2(student):
-    student.number("slope_2").matches(
-        slope_1d(2),
-        rel=1e-4,
-        mistakes=[
-            *slopes_by_mistake(2),
-            (slope_1d(0), "At which of the two points did you take this slope?"),
-        ],
-    )
+    slope_is_right(student, "slope_2", 2, 0)
 
 
 # The walk --------------------------------------------------------------------------------------
@@ -102,19 +146,20 @@ def test_slope_at_2(student):
 def test_step(student):
     for a, eta in [(0.3, 0.0001), (2.5, 0.0003), (-3.0, 0.001)]:
         change = -eta * slope_1d(a)
+        mistakes = [
+            (a - change, "This step goes uphill: move against the slope."),
+            (a + change / eta, "How far does one step go? Where does the learning rate come in?"),
+            (change, "This is the change in a. The function should return the new value of a."),
+            (a, "This step does not move at all."),
+        ]
+        from_own = from_own_slope(student, lambda slope, a=a, eta=eta: a - eta * slope(a))
         student.call("step", a, eta).number().matches(
             a + change,
             rel=1e-5,
             abs=1e-6,
-            mistakes=[
-                (a - change, "This step goes uphill: move against the slope."),
-                (
-                    a + change / eta,
-                    "How far does one step go? Where does the learning rate come in?",
-                ),
-                (change, "This is the change in a. The function should return the new value of a."),
-            ],
-            otherwise="One update moves a downhill, by the rate times the slope.",
+            mistakes=chain(mistakes, from_own),
+            otherwise="step(a, eta) is not a minus the rate times the slope at a. Work out one "
+            "step by hand.",
         )
 
 
@@ -128,20 +173,26 @@ def test_descend(student):
             (right[:-1], "Your walk is one step too short."),
             (descend_1d(a0, eta, steps + 1), "Your walk is one step too long."),
             (descend_1d(0.5, eta, steps), "Your walk always starts at the same place. Use a0."),
+            (right[-1], "This is the last value. Return the whole walk."),
+            (losses(right), "These are losses. The walk consists of values of a."),
         ]
+        from_own = from_own_slope(
+            student, lambda slope, a0=a0, eta=eta, steps=steps: walk_with(slope, eta, a0, steps)
+        )
         answer.matches(
             right,
             rel=1e-4,
             abs=1e-5,
-            mistakes=mistakes,
-            otherwise="Start with a0, then append the new value after each step.",
+            mistakes=chain(mistakes, from_own),
+            otherwise=f"descend({a0:g}, {eta:g}, {steps}) should return {steps + 1} values: first "
+            "a0, then the new value after each step.",
         )
 
 
-def walk_with(slope, eta):
-    """Return the history of five updates from 0.5 with another formula for the slope."""
-    history = [0.5]
-    for _ in range(5):
+def walk_with(slope, eta, a0=0.5, steps=5):
+    """Return the walk from `a0` with another formula for the slope."""
+    history = [a0]
+    for _ in range(steps):
         history.append(history[-1] - eta * slope(history[-1]))
     return np.array(history)
 
@@ -149,25 +200,31 @@ def walk_with(slope, eta):
 def history_is_right(student, name, eta):
     # abs + rel 1e-4: with the unrounded b every value differs by at least 7e-4.
     right = descend_1d(0.5, eta, 5)
-    wrong = [
-        (walk_with(lambda a, i=i: slopes_by_mistake(a)[i][0], eta), slopes_by_mistake(0.5)[i][1])
-        for i in range(len(slopes_by_mistake(0.5)))
+    answer = student.array(name)
+    mistakes = [
+        (right[1:], START_FIRST),
+        (right[:-1], "Your walk is one step too short."),
+        (descend_1d(0.5, eta, 6), "Your walk is one step too long."),
+        (losses(right), "These are losses. The history consists of values of a."),
+        *((descend_1d(start, eta, 5), WHERE_START) for start in (START_OF_PUBLIC_NOTEBOOK, 0.0)),
+        *(
+            (descend_1d(0.5, other, 5), f"This is the walk with the rate {other:g}.")
+            for other in (0.0001, 0.0003, 0.00045)
+            if other != eta
+        ),
+        *(
+            (walk_with(lambda a, i=i: slopes_by_mistake(a)[i][0], eta), sentence)
+            for i, (_, sentence) in enumerate(slopes_by_mistake(0.5))
+        ),
+        *((descend_1d(0.5, eta * factor, 5), COUNT_ZEROS) for factor in (10, 0.1)),
     ]
-    student.array(name).matches(
+    answer.matches(
         right,
         rel=1e-4,
         abs=1e-4,
-        mistakes=[
-            (right[1:], START_FIRST),
-            (descend_1d(START_OF_PUBLIC_NOTEBOOK, eta, 5), WHERE_START),
-            (descend_1d(0.0, eta, 5), WHERE_START),
-            *wrong,
-            *(
-                (descend_1d(0.5, eta * factor, 5), "Count the zeros in the learning rate.")
-                for factor in (10, 0.1)
-            ),
-        ],
-        otherwise="These are not the five steps of figure 3.5. Give 6 values, the first one 0.5.",
+        mistakes=chain(mistakes, from_own_slope(student, lambda slope: walk_with(slope, eta))),
+        otherwise=f"{name} should hold the values of a from step 0 to step 5 with the rate "
+        f"{eta:g}, 6 values in all. Work out the first step by hand.",
     )
 
 
@@ -226,15 +283,40 @@ def test_verdict_large(student):
 @check("limits", points=1, title="The largest rate that still works")
 def test_largest_rate(student):
     # Three digits below the limit are fine (0.98); 0.00042 is 0.49 % above it and diverges.
-    answer = student.number("eta_max")
-    if not 0.98 * LIMIT <= answer.value <= 1.001 * LIMIT:
-        fail(TRY_LARGER, own=f"{answer.value:.6g}")
+    rate = student.number("eta_max").value
+    if 0.98 * LIMIT <= rate <= 1.001 * LIMIT:
+        return
+    own = f"{rate:.6g}"
+    if close(rate, LIMIT / 2, rel=0.01):
+        fail(
+            "This rate lands on the lowest point in one step. Which larger rates still make the "
+            "loss smaller?",
+            own,
+        )
+    if close(rate, 2 * LIMIT, rel=0.01):
+        fail("Is there a factor 2 missing in your second derivative?", own)
+    if rate <= 0:
+        fail("A learning rate is larger than 0.", own)
+    fail(TRY_LARGER, own)
 
 
 @check("limits", points=1, title="The rate that reaches the lowest point in one step")
 def test_best_rate(student):
     # 1 %: rounding to three digits passes, the first guess 0.0002 is 4.3 % off.
-    student.number("eta_best").matches(LIMIT / 2, rel=0.01, otherwise=ONE_STEP)
+    student.number("eta_best").matches(
+        LIMIT / 2,
+        rel=0.01,
+        mistakes=[
+            (
+                LIMIT,
+                "With this rate, one step goes as far beyond the lowest point as it began before "
+                "it.",
+            ),
+            (LIMIT / 4, "With this rate, one step goes only half of the way."),
+            (2 / LIMIT, "This is the second derivative. Which rate follows from it?"),
+        ],
+        otherwise=ONE_STEP,
+    )
 
 
 @check("limits", points=0.5, title="The loss with a rate that is far too large")
@@ -257,39 +339,53 @@ def steps_by(stops):
     return [next((step for step, a in enumerate(walk) if stops(a)), None) for walk in walks]
 
 
+def counts_in(table):
+    """Return the student's steps for all rates: a number each, or None."""
+    counts = []
+    for eta in RATES:
+        entries = entries_for(eta, table)
+        if not entries:
+            fail(f"The rate {eta:g} is missing from your table.")
+        own = Answer(entries[0], f"steps_needed[{eta:g}]")
+        counts.append(None if own.value is None else own.number().value)
+    return counts
+
+
 @check("steps", points=1, title="Steps that each rate needs")
 def test_steps_needed(student):
     # Exact, except for the slowest rate, where rounding in float32 may shift the count by one.
     steps_needed = student.value("steps_needed").value
     if not isinstance(steps_needed, dict):
         fail("steps_needed should be a dictionary: rate → steps.")
-    table = []
-    for eta in RATES:
-        # Keys are compared as numbers, because a computed rate may differ in its last digit.
-        entries = [
-            steps
-            for rate, steps in steps_needed.items()
-            if isinstance(rate, float) and abs(rate - eta) < 1e-3 * eta
-        ]
-        if not entries:
-            fail(f"The rate {eta:g} is missing from your table.")
-        table.append(entries[0])
+    counts = counts_in(steps_needed)
     right = [reference.steps_needed_1d(eta) for eta in RATES]
-    if table[-1] is not None and table[:-1] == right[:-1]:
-        fail("Where a walk diverges, the table should hold None.", own=str(table))
+    if counts[0] in (right[0] - 1, right[0], right[0] + 1) and counts[1:] == right[1:]:
+        return
+    own = str({eta: None if n is None else float(n) for eta, n in zip(RATES, counts, strict=True)})
+    if counts[-1] is not None and counts[:-1] == right[:-1]:
+        fail("Where a walk diverges, the table should hold None.", own)
     best, smallest = reference.best_a_1d(), reference.mse(*reference.closed_form(AGE, SBP))
-    if table in (
-        steps_by(lambda a: loss_1d(a) - smallest <= 0.001),
-        steps_by(lambda a: abs(a - best) <= 0.001),
-    ):
-        fail(OF_WHICH_MINIMUM, own=str(table))
-    slowest_is_right = table[0] in (right[0] - 1, right[0], right[0] + 1)
-    if not slowest_is_right or table[1:] != right[1:]:
-        fail(
-            "Count the updates until the loss first comes within 0.001 of the smallest loss. The "
-            "start is step 0.",
-            own=str(table),
-        )
+    for wrong, sentence in [
+        (
+            steps_by(lambda a: loss_1d(a) - smallest <= 0.001),
+            "Within 0.001 of the smallest loss of this curve, with b = 87.6: other lines have a "
+            "smaller one.",
+        ),
+        (steps_by(lambda a: abs(a - best) <= 0.001), "The loss should come within 0.001, not a."),
+        (
+            [None if n is None else n + 1 for n in right],
+            "Each count is one too large. The start is step 0, so how many updates are done?",
+        ),
+        ([None if n is None else n - 1 for n in right], "Each count is one too small."),
+    ]:
+        if counts == wrong:
+            fail(sentence, own)
+    rate = next(eta for eta, count, n in zip(RATES, counts, right, strict=True) if count != n)
+    fail(
+        f"The entry for the rate {rate:g} is not right yet. Count the updates until the loss first "
+        "comes within 0.001 of the smallest loss.",
+        own,
+    )
 
 
 # Pictures --------------------------------------------------------------------------------------
@@ -301,7 +397,15 @@ def losses(slopes):
 
 def own_losses(student):
     """Return the student's own loss as a function of slopes: task 1 has judged a slip there."""
-    return lambda slopes: student.map("loss", np.ravel(slopes).tolist()).array().value
+
+    def heights(slopes):
+        own = value_or_none(lambda: student.map("loss", np.ravel(slopes).tolist()).array())
+        # A loss is never negative, so no picture shows this value.
+        if own is None or own.size != np.size(slopes):
+            return np.full(np.size(slopes), -1.0)
+        return np.where(np.isnan(own), -1.0, own).ravel()
+
+    return heights
 
 
 def own_or_right(student):
@@ -313,8 +417,11 @@ def own_or_right(student):
 def test_curve(student):
     picture = Picture(student, "ax_loss_curve")
     picture.must_have_labels()
-    # Ten points, because two of them make a straight line, which is no loss curve.
-    if not any(picture.has_function(height, 0, 2, points=10) for height in own_or_right(student)):
+    # Ten points, because two of them make a straight line, which is no loss curve. A grid from
+    # np.arange(0, 2, 0.1) ends one step before 2.
+    if not any(
+        picture.has_function(height, 0.1, 1.9, points=10) for height in own_or_right(student)
+    ):
         fail("I cannot find the loss curve from a = 0 to a = 2 in ax_loss_curve.")
 
 
@@ -322,16 +429,19 @@ def test_curve(student):
 def test_tangents(student):
     picture = Picture(student, "ax_loss_curve")
     for a, name in ((0.0, "slope_0"), (2.0, "slope_2")):
+        own = value_or_none(student.number, name)
+        slopes = [slope_1d(a)] if own is None else [slope_1d(a), own]
 
         def tangent(height, slope, a=a):
             return lambda x: float(height([a])[0]) + slope * (x - a)
 
-        tangents = [
-            tangent(height, slope)
-            for height in own_or_right(student)
-            for slope in (slope_1d(a), student.number(name).value)
-        ]
-        if not any(picture.has_function(height, a, a, rel=5e-3) for height in tangents):
+        tangents = [tangent(height, slope) for height in own_or_right(student) for slope in slopes]
+        # A tangent may begin or end at its point, but a single point has no slope.
+        if not any(
+            picture.has_function(height, *ends, rel=5e-3)
+            for height in tangents
+            for ends in ((a, a + 0.05), (a - 0.05, a))
+        ):
             fail(
                 f"I cannot find the tangent at a = {a:g}. Draw a straight line through the curve's "
                 "point there, with the slope from task 2."
@@ -342,10 +452,14 @@ def test_tangents(student):
 def test_runs(student):
     picture = Picture(student, "ax_runs")
     picture.must_have_labels()
-    for name in ("history_small", "history_good", "history_large"):
-        own = student.array(name).value.ravel()  # wrong walks were judged in task 4
+    walks = {"history_small": 0.0001, "history_good": 0.0003, "history_large": 0.00045}
+    for name, eta in walks.items():
+        own = value_or_none(student.array, name)  # wrong walks were judged in task 4
+        is_walk = own is not None and own.size > 1 and np.isfinite(own).all()
+        candidates = [descend_1d(0.5, eta, 5), *([own.ravel()] if is_walk else [])]
         if not any(
-            picture.has_path(np.column_stack([own, height(own)]), rel=1e-3, abs=1e-3)
+            picture.has_path(np.column_stack([walk, height(walk)]), rel=1e-3, abs=1e-3)
+            for walk in candidates
             for height in own_or_right(student)
         ):
             fail(
