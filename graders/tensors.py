@@ -103,31 +103,52 @@ def nodes_in_events(folder: str) -> list[list[str]]:
     return nodes
 
 
-def description_of(model: Any) -> dict[str, Any]:
-    """Return layers, size, weights, optimiser and loss of a Keras model, as plain data."""
+def description_of(model: Any) -> dict[str, Any] | None:
+    """Return layers, weights, optimiser and loss of a Keras model as plain data.
+
+    An object that is no model gives None. A model that was never called has no weights, and one
+    that was never compiled has no optimiser and no loss.
+    """
     import numpy as np
 
+    restrictions = [f"{part}_regularizer" for part in ("kernel", "bias", "activity")]
+    restrictions += ["kernel_constraint", "bias_constraint"]
+    extras = "momentum nesterov weight_decay clipnorm global_clipnorm clipvalue use_ema".split()
+    extras += ["loss_scale_factor", "gradient_accumulation_steps"]
+    if not hasattr(model, "layers") or not hasattr(model, "get_weights"):
+        return None
     # A functional model lists its input as a layer, a sequential one does not.
     layers = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
-    # A model that was never called has no weights, and `count_params` would raise.
     weights = [float(weight) for part in model.get_weights() for weight in np.ravel(part)]
-    optimizer, loss = getattr(model, "optimizer", None), getattr(model, "loss", None)
+    optimizer = getattr(model, "optimizer", None)
+    settings = {} if optimizer is None else optimizer.get_config()
+    rate = settings.get("learning_rate")
+    # Three residuals 1, 2 and 4: their mean square is 7, whatever the loss is called.
+    target = np.array([[1.0], [2.0], [4.0]], dtype="float32")
     try:
-        rate = float(optimizer.learning_rate)
-    except Exception:  # no optimiser, or a rate that changes from step to step
-        rate = None
+        loss = float(model.compute_loss(None, target, np.zeros_like(target)))
+    except Exception:  # not compiled, or a loss that cannot be asked in this way
+        loss = None
     return {
         "layers": [type(layer).__name__ for layer in layers][:50],
         "units": [getattr(layer, "units", None) for layer in layers][:50],
         "activations": [
             getattr(getattr(layer, "activation", None), "__name__", "") for layer in layers
         ],
+        "restricted": [
+            name
+            for layer in layers
+            for name in restrictions
+            if getattr(layer, name, None) is not None
+        ],
         "parameters": len(weights),
         "weights": weights[:50],
-        "optimizer": type(optimizer).__name__,
-        "rate": rate,
-        "iterations": int(optimizer.iterations) if optimizer is not None else None,
-        "loss": loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__),
+        "trainable": sum(int(np.size(weight)) for weight in model.trainable_weights),
+        "optimizer": "" if optimizer is None else type(optimizer).__name__,
+        "settings": {name: str(settings[name]) for name in extras if settings.get(name)},
+        "rate": rate if isinstance(rate, float) else None,  # a schedule is no number
+        "iterations": 0 if optimizer is None else int(optimizer.iterations),
+        "loss": loss,
     }
 
 
