@@ -13,6 +13,7 @@ Array = NDArray[np.float64]
 # Each marker of a path is looked for among all markers. A longer path is found only if one call
 # drew it, because Matplotlib would need minutes for so many calls.
 MAX_SINGLE_MARKERS = 10_000
+MARKERS_IN_A_ROW = 10  # fewer could be single points that happen to lie on a line
 
 
 def drawn_in(axes: Any) -> dict[str, Any]:
@@ -29,6 +30,12 @@ def drawn_in(axes: Any) -> dict[str, Any]:
         # Gaps may be masked. Matplotlib has turned dates and names into numbers already.
         return np.ma.filled(np.ma.asarray(values, dtype=float), np.nan).reshape(-1, 2)
 
+    def corners(line: Any) -> Any:
+        # An endless line (axline) has corners of its own kind until Matplotlib draws it.
+        own, data = line.get_transform(), axes.transData
+        path = line.get_xydata()
+        return path if own == data else (own + data.inverted()).transform(path)
+
     nothing = ("None", "none", "", " ", None)
     groups, segments, contours = [], [], 0
     for artist in [*axes.collections, *axes.images]:
@@ -40,7 +47,7 @@ def drawn_in(axes: Any) -> dict[str, Any]:
             groups.append(pairs(artist.get_offsets()))
     lines = [
         {
-            "path": pairs(line.get_xydata()),
+            "path": pairs(corners(line)),
             "has_line": line.get_linestyle() not in nothing,
             "has_markers": line.get_marker() not in nothing,
         }
@@ -110,8 +117,14 @@ class Picture:
             fail(f"Label both axes of {self.name} with the quantity and its unit.")
 
     def has_curve(self, values: Any, rel: float = 1e-3, abs: float = 1e-6) -> bool:
-        """Return whether some line has exactly these heights in this order, at any x."""
-        return any(close(line[:, 1], values, rel=rel, abs=abs) for line in self.lines)
+        """Return whether a line or markers begin with these heights in this order, at any x."""
+        heights = _numbers(values)
+        if heights is None or not heights.size:
+            return False
+        return any(
+            close(curve[: heights.size, 1], heights, rel=rel, abs=abs)
+            for curve in (*self.lines, *self.groups)
+        )
 
     def has_path(self, path: Any, rel: float = 1e-3, abs: float = 1e-6) -> bool:
         """Return whether a line joins the points of `path` in this order, or markers show all."""
@@ -140,8 +153,12 @@ class Picture:
     def has_function(
         self, height: Any, start: float, end: float, rel: float = 1e-3, points: int = 2
     ) -> bool:
-        """Return whether a line follows ``height(x)`` all the way from `start` to `end`."""
-        for line in self.lines:
+        """Return whether a line follows ``height(x)`` all the way from `start` to `end`.
+
+        Markers show it as well, if there are enough of them in a row.
+        """
+        rows = [group for group in self.groups if len(group) >= MARKERS_IN_A_ROW]
+        for line in (*self.lines, *rows):
             x, y = line.T
             if len(x) < max(points, 1) or not (x.min() <= start and x.max() >= end):
                 continue
