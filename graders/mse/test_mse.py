@@ -178,13 +178,14 @@ def test_mse_of_five(student):
         RSS_5 / 5,
         rel=1e-4,
         mistakes=[
+            (reference.mse(*FIRST_LINE), "Only the first five women belong in this mean."),
+            (RSS_5 / 33, "You divided by 33, but only five women are in this sum."),
             *from_right_and_own(
                 RSS_5,
                 rss,
                 [
                     (lambda total: total, SUM),
                     (lambda total: total / 4, ONE_LESS),
-                    (lambda total: total / 33, "Here only five women are in the sum."),
                     (lambda total: np.sqrt(np.abs(total) / 5), UNIT),
                     (lambda total: total // 5, "Do not use whole-number division (//)."),
                 ],
@@ -199,7 +200,6 @@ def test_mse_of_five(student):
                     (np.var, "This is the variance. The MSE takes the residuals as they are."),
                 ],
             ),
-            (reference.mse(*FIRST_LINE), "Only the first five women belong in this mean."),
         ],
         otherwise="mse_5 is not the mean of the five squared residuals. Compare it with your "
         "rss_5: how many women share that sum?",
