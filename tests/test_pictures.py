@@ -100,6 +100,32 @@ def test_gaps_dates_and_names_are_read_as_matplotlib_draws_them(session):
     assert picture.bars[:, 1].tolist() == [5, 6]
 
 
+def test_an_endless_line_is_read_where_matplotlib_draws_it(session):
+    draw = "ax.scatter([0, 2], [1, 5])\nax.axline((0, 1), slope=2)\nax.axline((0, 1), (1, 0))"
+    picture = picture_in(session, draw)
+    assert picture.has_function(lambda x: 1 + 2 * x, 0, 2)
+    assert picture.has_function(lambda x: 1 - x, 0, 1)
+    assert not picture.has_function(lambda x: 1 - x, 0, 2)  # it leaves the picture before
+    assert not picture.has_function(lambda x: 2 * x, 0, 2)
+
+
+def test_many_markers_in_a_row_show_a_curve_and_two_do_not(session):
+    picture = picture_in(
+        session, "x = np.arange(12)\nax.plot(x, x**2, 'o')\nax.plot([0, 11], [0, 11], 'o')"
+    )
+    assert picture.has_function(np.square, 0, 11)
+    assert picture.has_curve(np.arange(12) ** 2)
+    assert not picture.has_function(lambda x: x, 0, 11)
+
+
+def test_a_curve_may_go_on_but_not_end_early(session):
+    picture = picture_in(session, "ax.semilogy([8, 4, 2, 1])")
+    assert picture.has_curve([8, 4, 2])
+    assert not picture.has_curve([8, 4, 2, 1, 0.5])
+    assert not picture.has_curve([4, 2])
+    assert not picture.has_curve([])
+
+
 def test_a_picture_that_is_still_none_is_a_missing_answer(session):
     with pytest.raises(CheckFailed, match="ax is None: the answer is still missing"):
         picture_in(session, "ax = None")
