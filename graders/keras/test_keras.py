@@ -324,12 +324,14 @@ def test_prediction(student):
             (best_a * 31 + best_b, "This is the prediction of the best line, not of your model."),
             (139, "This is the prediction of the untrained model."),
             (path()[5000] @ (31, 1), "This is the prediction after 5 000 updates."),
-            (b * 31 + a, "The slope multiplies the age."),
             (slope_z * 31 + intercept_z, "This is what a model of standardised ages says to 31."),
             *(
                 []
                 if own is None
-                else [(own @ (31, 1), "This follows from your weights_80000: look at them first.")]
+                else [
+                    (own @ (1, 31), "The slope multiplies the age."),
+                    (own @ (31, 1), "This follows from your weights_80000: look at them first."),
+                ]
             ),
         ],
         otherwise="sbp_31 is not what the trained model predicts for a woman of 31. Compare with "
