@@ -176,10 +176,11 @@ class Picture:
 def _numbers(values: Any) -> Array | None:
     """Return the values as float64, or None if they are not numbers of one shape."""
     try:
-        array: Array = np.asarray(values, dtype=np.float64)
+        array = np.asarray(values)
+        # NumPy would drop the imaginary part of complex numbers with a warning only.
+        return None if array.dtype.kind == "c" else array.astype(np.float64)
     except (TypeError, ValueError, OverflowError):
         return None
-    return array
 
 
 def _two_texts(values: Any) -> list[str]:
