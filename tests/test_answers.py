@@ -77,7 +77,7 @@ CAUSES = {"x": "", "y": "Cell 3 ended in an error. So y does not exist."}
 
 def student_with(reply: object) -> Student:
     """Return a student whose process replies to every question in the same way."""
-    return Student("ada", lambda question: json.dumps(reply), 1000, CAUSES.__getitem__)
+    return Student(["ada"], lambda question: json.dumps(reply), 1000, CAUSES.__getitem__)
 
 
 @pytest.mark.parametrize(

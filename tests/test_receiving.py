@@ -48,7 +48,7 @@ def points(course: Path) -> dict[str, float]:
 
 
 def inbox(course: Path) -> Inbox:
-    return Inbox(Course(course).assignment("toy"), Folders.of_course(load_config(course)))
+    return Inbox(Course(course).assignment("toy"), Folders.of_course(load_config(course)), {})
 
 
 @pytest.mark.parametrize("force", [[], ["--force"]])

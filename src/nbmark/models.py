@@ -88,6 +88,11 @@ class Submission(Model, frozen=True):
         Whether checks put their questions; `verify` also runs the reference without them.
     added_later
         Grade ids of cells that the assignment gained after the student had handed in.
+    aliases
+        Other ids of the same student (see `intake.identity`).
+    classmates
+        The ids of all students with a submission of the assignment, this one included. Every
+        submission of a class shares one tuple, so a class of thousands takes little memory.
     """
 
     student: str
@@ -97,6 +102,8 @@ class Submission(Model, frozen=True):
     refused: Mapping[str, str] = {}
     asks: bool = True
     added_later: list[str] = []
+    aliases: Sequence[str] = ()
+    classmates: Sequence[str] = ()
 
 
 class NotebookContext(Model, frozen=True):

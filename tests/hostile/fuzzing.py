@@ -203,7 +203,7 @@ def judge_answers(number: int, start: int) -> list[str]:
     troubles = []
     for _ in range(number):
         text = _mutated(rng, texts)
-        student = Student("x", lambda question, text=text: text, 100_000)
+        student = Student(["x"], lambda question, text=text: text, 100_000)
         for judge in (_number, _array, _value, _comparison):
             try:
                 judge(student)

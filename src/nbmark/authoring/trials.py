@@ -44,6 +44,9 @@ class Trial:
         more submissions.
     loses
         The checks that a known wrong answer must fail.
+    aliases, classmates
+        Ids for checks with personal numbers (see `Submission`). The student's own id is
+        ``reference``.
     """
 
     name: str
@@ -51,13 +54,22 @@ class Trial:
     notebooks: Mapping[str, bytes]
     find_problems: FindProblems
     loses: frozenset[str] = frozenset()
+    aliases: tuple[str, ...] = ()
+    classmates: tuple[str, ...] = ()
 
     @property
     def submission(self) -> Submission:
         """Return the notebooks as a submission."""
         digest = hashlib.sha256(b"\0".join(self.notebooks.values())).hexdigest()
         # The seed is not secret, so every verification of the same notebooks has the same inputs.
-        return Submission("reference", self.notebooks, digest, digest.encode())
+        return Submission(
+            "reference",
+            self.notebooks,
+            digest,
+            digest.encode(),
+            aliases=self.aliases,
+            classmates=self.classmates,
+        )
 
 
 def trials(assignment: Assignment) -> list[Trial]:
@@ -113,14 +125,18 @@ def released(assignment: Assignment, name: str) -> list[Cell]:
 
 
 def _right(assignment: Assignment, path: Path) -> Trial:
-    title, notebooks, _ = _parse_answer_file(assignment, path)
+    title, notebooks, _, ids = _parse_answer_file(assignment, path)
     return Trial(
-        f"right/{path.stem}", title, notebooks, lambda graded, grade: _loss_problems(graded, {})
+        f"right/{path.stem}",
+        title,
+        notebooks,
+        lambda graded, grade: _loss_problems(graded, {}),
+        **ids,
     )
 
 
 def _wrong(assignment: Assignment, path: Path) -> Trial:
-    title, notebooks, losses = _parse_answer_file(assignment, path)
+    title, notebooks, losses, ids = _parse_answer_file(assignment, path)
     if not losses:
         raise AssignmentError(
             f"{_label(assignment, path)}: a wrong answer must lose points; add a [[loses]] table"
@@ -131,13 +147,16 @@ def _wrong(assignment: Assignment, path: Path) -> Trial:
         notebooks,
         lambda graded, grade: _loss_problems(graded, losses),
         frozenset(losses),
+        **ids,
     )
 
 
 def _parse_answer_file(
     assignment: Assignment, path: Path
-) -> tuple[str, dict[str, bytes], dict[str, tuple[float, str]]]:
-    """Return title, notebooks, and check → points and sentence, from one TOML file.
+) -> tuple[str, dict[str, bytes], dict[str, tuple[float, str]], dict[str, tuple[str, ...]]]:
+    """Return what one TOML file holds: title, notebooks, losses and ids.
+
+    Losses are check → points and sentence. Ids are the `aliases` and `classmates` of a `Trial`.
 
     The notebooks are the reference solution with the file's cells in place of its answers.
     """
@@ -149,6 +168,9 @@ def _parse_answer_file(
             for loss in content.get("loses", ())
         }
         answers, title = dict(content["cells"]), str(content["title"])
+        ids = {
+            field: tuple(map(str, content.get(field, ()))) for field in ("aliases", "classmates")
+        }
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
         raise AssignmentError(
             f"{label}: {type(error).__name__} {error}; see docs/checks.md"
@@ -169,7 +191,7 @@ def _parse_answer_file(
         name: [replace(cell, source=answers.get(cell.grade_id, cell.source)) for cell in cells]
         for name, cells in assignment.notebooks.items()
     }
-    return title, _as_files(notebooks), losses
+    return title, _as_files(notebooks), losses, ids
 
 
 def _reference_problems(graded: Graded, grade: Grade) -> Iterable[str]:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 import msgspec
 import numpy as np
@@ -35,25 +35,35 @@ class Grading:
         Our own failure, or None. After a failure nothing of this submission is graded.
     """
 
-    def begin(self, run: Run | Replay, student_id: str, seed: bytes, max_answer_chars: int) -> None:
+    def begin(
+        self,
+        run: Run | Replay,
+        ids: Sequence[str],
+        seed: bytes,
+        max_answer_chars: int,
+        classmates: Sequence[str] = (),
+    ) -> None:
         """Start with another submission and forget the results of the last one.
 
         Parameters
         ----------
         run
             The submission: its running notebooks, or the evidence of an earlier run.
-        student_id
-            The id under which the submission was collected.
+        ids
+            The id under which the submission was collected, then other ids of the same student.
         seed
             The seed of this submission's hidden inputs.
         max_answer_chars
             The length of the longest answer that is read.
+        classmates
+            The ids of all students with a submission.
         """
         self.run = run
         self.results: list[CheckResult] = []
         self.engine_error: InfrastructureError | None = None
         self._trouble = ""  # in the task of the check that runs
-        self._student_id = student_id
+        self._ids = ids
+        self._classmates = classmates
         self._seed = seed
         self._max_answer_chars = max_answer_chars
 
@@ -65,10 +75,11 @@ class Grading:
         self.run.advance_to(check.cell)
         self._trouble = self.run.trouble_before(check.cell)
         return Student(
-            self._student_id,
+            self._ids,
             lambda question: self.run.ask(question, cell=check.cell, check=check.name),
             self._max_answer_chars,
             lambda name: self.run.why_missing(name, cell=check.cell),
+            self._classmates,
         )
 
     @pytest.fixture

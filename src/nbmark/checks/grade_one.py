@@ -111,8 +111,9 @@ class Checks:
         results: list[CheckResult] = []
         try:
             if submission.asks:
+                ids = (submission.student, *submission.aliases)
                 results = self._results(
-                    run, submission.student, submission.seed, submission.added_later
+                    run, ids, submission.classmates, submission.seed, submission.added_later
                 )
             notebooks = run.finish()
         finally:
@@ -135,8 +136,12 @@ class Checks:
             stopped_by_clock=run.stopped_by_clock,
         )
 
-    def regrade(self, evidence: Evidence, seed: bytes) -> list[CheckResult]:
+    def regrade(
+        self, evidence: Evidence, seed: bytes, aliases: Sequence[str], classmates: Sequence[str]
+    ) -> list[CheckResult]:
         """Judge a submission by today's checks, from the answers that it gave when it ran.
+
+        `Submission` describes `aliases` and `classmates`.
 
         Raises
         ------
@@ -146,13 +151,19 @@ class Checks:
         # The recorded answers come from a run of the old cells, and may differ with the new ones.
         if evidence.source_digest != self._assignment.source_digest():
             raise NeverAsked("the assignment's own cells or files have changed")
-        return self._results(Replay(evidence), evidence.student, seed, evidence.added_later)
+        ids = (evidence.student, *aliases)
+        return self._results(Replay(evidence), ids, classmates, seed, evidence.added_later)
 
     def _results(
-        self, run: Run | Replay, student: str, seed: bytes, added_later: Sequence[str]
+        self,
+        run: Run | Replay,
+        ids: Sequence[str],
+        classmates: Sequence[str],
+        seed: bytes,
+        added_later: Sequence[str],
     ) -> list[CheckResult]:
         plugin = self._plugin
-        plugin.begin(run, student, seed, self._assignment.limits.answer_kib << 10)
+        plugin.begin(run, ids, seed, self._assignment.limits.answer_kib << 10, classmates)
         items = [item for item in self._items if check_of(item).cell not in added_later]
         # A notebook only runs forwards, so the checks follow the order of their grade cells.
         for item in sorted(items, key=lambda item: run.position(check_of(item).cell)):

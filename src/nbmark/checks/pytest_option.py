@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except NbmarkError as error:
         raise pytest.UsageError(str(error)) from None
     plugin = Grading()
-    plugin.begin(run, student, b"public", limits.answer_kib << 10)
+    plugin.begin(run, [student], b"public", limits.answer_kib << 10)
     config.pluginmanager.register(plugin)
     config.pluginmanager.register(_InOrder(run))
     config.add_cleanup(run.close)

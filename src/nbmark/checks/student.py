@@ -24,27 +24,41 @@ class Student:
 
     Parameters
     ----------
-    id
-        The id under which the submission was collected.
+    ids
+        The id under which the submission was collected, then other ids of the same student.
     ask
         Canonical question → answer as JSON text.
     max_chars
         The length of the longest answer that is read.
     why_missing
         Name → why it has no value, empty if no cell explains it.
+    class_ids
+        The ids of all students with a submission.
     """
 
     def __init__(
         self,
-        id: str,
+        ids: Sequence[str],
         ask: Callable[[str], str],
         max_chars: int,
         why_missing: Callable[[str], str] = lambda name: "",
+        class_ids: Sequence[str] = (),
     ) -> None:
-        self.id = id
+        self.ids = tuple(ids)
         self._ask = ask
         self._max_chars = max_chars
         self._why_missing = why_missing
+        self._class_ids = class_ids
+
+    @property
+    def id(self) -> str:
+        """Return the id under which the submission was collected."""
+        return self.ids[0]
+
+    @property
+    def classmates(self) -> list[str]:
+        """Return the ids of the other students with a submission of this assignment."""
+        return [student for student in self._class_ids if student not in self.ids]
 
     def value(self, identifier: str) -> Answer:
         """Return the value of a variable."""

@@ -30,7 +30,7 @@ from nbmark.gradebook.rows import Earlier, add_missing_rows, find_or_add, refuse
 from nbmark.models import CellScore, Graded
 
 with slim():
-    from nbgrader.api import Gradebook, MissingEntry, SubmittedAssignment
+    from nbgrader.api import Gradebook, MissingEntry, Student, SubmittedAssignment
     from nbgrader.coursedir import CourseDirectory
 
 DATABASE_ERRORS = (SQLAlchemyError, sqlite3.Error)
@@ -110,6 +110,12 @@ class CourseGradebook:
         """Return the students whose late penalty may have to change."""
         with self._open() as gradebook:
             return possibly_late(gradebook, assignment)
+
+    def lms_user_ids(self) -> dict[str, str]:
+        """Return student id → id in the learning management system, where there is one."""
+        with self._open() as gradebook:
+            ids = gradebook.db.query(Student.id, Student.lms_user_id)
+            return {student: lms_user_id for student, lms_user_id in ids if lms_user_id}
 
     def due_date(self, assignment: str) -> datetime.datetime | None:
         """Return when the assignment is due, in UTC without a zone; None if there is no date."""

@@ -68,7 +68,7 @@ class Job:
         with self.gradebook.kept_open():
             ensure_verified(self.assignment, sandbox, on_case=self.watcher.verifying)
             records = Records(self.assignment, self.gradebook, self.folders)
-            yield Inbox(self.assignment, self.folders), records
+            yield Inbox(self.assignment, self.folders, self.gradebook.lms_user_ids()), records
 
     def enter_assignment(self, records: Records) -> None:
         """Bring the gradebook up to date with the assignment's source, and report what changed."""

@@ -178,7 +178,8 @@ class _Judge:
 
     def _from_evidence(self, old: Graded) -> Graded:
         seed = seed_of(self._secret, old.assignment, old.digest)
-        results = self._pool.regrade(old.as_evidence, seed)
+        aliases, classmates = self._inbox.aliases(old.student), self._inbox.class_ids
+        results = self._pool.regrade(old.as_evidence, seed, aliases, classmates)
         return msgspec.structs.replace(old, results=results)
 
     def _submission(self, student: str, digest: str) -> Submission:

@@ -7,13 +7,17 @@ import datetime
 import hashlib
 import hmac
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import msgspec
 
 from nbmark.course.course import Assignment
 from nbmark.course.folders import Folders
 from nbmark.course.times import TimestampReader
 from nbmark.errors import InfrastructureError, UnreadableTime, UnsafeFile
+from nbmark.intake.identity import aliases_of
 from nbmark.models import Submission
 from nbmark.untrusted.files import Caps, read_regular, walk_regular
 from nbmark.untrusted.names import printable_name
@@ -57,17 +61,42 @@ class Inbox:
     """The submissions of one assignment, each read only when it is its turn.
 
     So memory never holds more submissions than are under way.
+
+    Parameters
+    ----------
+    lms_user_ids
+        Student id → the id in the learning management system, for students who have one.
+
+    Attributes
+    ----------
+    class_ids
+        The ids of all students with a submission.
     """
 
-    def __init__(self, assignment: Assignment, folders: Folders) -> None:
+    def __init__(
+        self, assignment: Assignment, folders: Folders, lms_user_ids: Mapping[str, str]
+    ) -> None:
+        self.class_ids = tuple(folders.students(assignment.name))
         self._assignment = assignment
         self._folders = folders
+        self._lms_user_ids = lms_user_ids
         self._secret = assignment.course.secret()
 
     def receive(self, student: str) -> Received:
         """Return the student's submission; see `receive`."""
         folder = self._folders.submitted(student, self._assignment.name)
-        return receive(self._assignment, student, folder, self._secret, self._folders.timestamps)
+        received = receive(
+            self._assignment, student, folder, self._secret, self._folders.timestamps
+        )
+        submission = msgspec.structs.replace(
+            received.submission, aliases=self.aliases(student), classmates=self.class_ids
+        )
+        return replace(received, submission=submission)
+
+    def aliases(self, student: str) -> tuple[str, ...]:
+        """Return other ids of the student, except those that another student uses."""
+        aliases = aliases_of(student, self._lms_user_ids.get(student))
+        return tuple(alias for alias in aliases if alias not in self.class_ids)
 
 
 def receive(

@@ -8,7 +8,7 @@ import queue
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -93,10 +93,12 @@ class CheckPool:
         with self._free_process() as process:
             return process.grade(submission)
 
-    def regrade(self, evidence: Evidence, seed: bytes) -> list[CheckResult]:
+    def regrade(
+        self, evidence: Evidence, seed: bytes, aliases: Sequence[str], classmates: Sequence[str]
+    ) -> list[CheckResult]:
         """Call `CheckProcess.regrade` of the next free process."""
         with self._free_process() as process:
-            return process.regrade(evidence, seed)
+            return process.regrade(evidence, seed, aliases, classmates)
 
     def list_checks(self) -> list[Check]:
         """Call `CheckProcess.list_checks` of the next free process."""

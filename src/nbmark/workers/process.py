@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,9 +87,11 @@ class CheckProcess:
         """Call `grade_one.Checks.grade` in the process."""
         return graded_in(self._reply_to(grade_request(submission)))
 
-    def regrade(self, evidence: Evidence, seed: bytes) -> list[CheckResult]:
+    def regrade(
+        self, evidence: Evidence, seed: bytes, aliases: Sequence[str], classmates: Sequence[str]
+    ) -> list[CheckResult]:
         """Call `grade_one.Checks.regrade` in the process."""
-        return results_in(self._reply_to(regrade_request(evidence, seed)))
+        return results_in(self._reply_to(regrade_request(evidence, seed, aliases, classmates)))
 
     def list_checks(self) -> list[Check]:
         """Call `grade_one.Checks.declared` in the process."""

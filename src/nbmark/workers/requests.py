@@ -5,6 +5,7 @@ The same requests go to a process of this machine (`process`) and to a worker of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -31,9 +32,17 @@ def grade_request(submission: Submission) -> Request:
     return {"op": "grade", "submission": msgspec.to_builtins(submission)}
 
 
-def regrade_request(evidence: Evidence, seed: bytes) -> Request:
-    """Return the request to judge recorded answers again."""
-    return {"op": "regrade", "evidence": msgspec.to_builtins(evidence), "seed": seed.hex()}
+def regrade_request(
+    evidence: Evidence, seed: bytes, aliases: Sequence[str], classmates: Sequence[str]
+) -> Request:
+    """Return the request to judge recorded answers again, for `grade_one.Checks.regrade`."""
+    return {
+        "op": "regrade",
+        "evidence": msgspec.to_builtins(evidence),
+        "seed": seed.hex(),
+        "aliases": list(aliases),
+        "classmates": list(classmates),
+    }
 
 
 def submission_in(request: Request) -> Submission:
@@ -41,9 +50,11 @@ def submission_in(request: Request) -> Submission:
     return msgspec.convert(request["submission"], Submission)
 
 
-def evidence_in(request: Request) -> tuple[Evidence, bytes]:
-    """Return the evidence and the seed in a request to regrade."""
-    return msgspec.convert(request["evidence"], Evidence), bytes.fromhex(request["seed"])
+def evidence_in(request: Request) -> tuple[Evidence, bytes, list[str], list[str]]:
+    """Return the arguments of `grade_one.Checks.regrade` in a request to regrade."""
+    evidence = msgspec.convert(request["evidence"], Evidence)
+    seed = bytes.fromhex(request["seed"])
+    return evidence, seed, request["aliases"], request["classmates"]
 
 
 def graded_in(reply: dict[str, Any]) -> Graded:
