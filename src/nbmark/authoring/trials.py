@@ -125,41 +125,52 @@ def released(assignment: Assignment, name: str) -> list[Cell]:
 
 
 def _right(assignment: Assignment, path: Path) -> Trial:
-    title, notebooks, _, ids = _parse_answer_file(assignment, path)
-    return Trial(
-        f"right/{path.stem}",
-        title,
-        notebooks,
-        lambda graded, grade: _loss_problems(graded, {}),
-        **ids,
-    )
+    return _trial(f"right/{path.stem}", _parse_answer_file(assignment, path))
 
 
 def _wrong(assignment: Assignment, path: Path) -> Trial:
-    title, notebooks, losses, ids = _parse_answer_file(assignment, path)
-    if not losses:
+    answer = _parse_answer_file(assignment, path)
+    if not answer.losses:
         raise AssignmentError(
             f"{_label(assignment, path)}: a wrong answer must lose points; add a [[loses]] table"
         )
+    return _trial(f"wrong/{path.stem}", answer)
+
+
+@dataclass(frozen=True)
+class _AnswerFile:
+    """The content of one TOML file.
+
+    Parameters
+    ----------
+    notebooks
+        The reference solution with the file's cells in place of its answers.
+    losses
+        Check → points that it deducts, and a part of its sentence.
+    aliases, classmates
+        As in a `Trial`.
+    """
+
+    title: str
+    notebooks: Mapping[str, bytes]
+    losses: Mapping[str, tuple[float, str]]
+    aliases: tuple[str, ...]
+    classmates: tuple[str, ...]
+
+
+def _trial(name: str, answer: _AnswerFile) -> Trial:
     return Trial(
-        f"wrong/{path.stem}",
-        title,
-        notebooks,
-        lambda graded, grade: _loss_problems(graded, losses),
-        frozenset(losses),
-        **ids,
+        name,
+        answer.title,
+        answer.notebooks,
+        lambda graded, grade: _loss_problems(graded, answer.losses),
+        frozenset(answer.losses),
+        answer.aliases,
+        answer.classmates,
     )
 
 
-def _parse_answer_file(
-    assignment: Assignment, path: Path
-) -> tuple[str, dict[str, bytes], dict[str, tuple[float, str]], dict[str, tuple[str, ...]]]:
-    """Return what one TOML file holds: title, notebooks, losses and ids.
-
-    Losses are check → points and sentence. Ids are the `aliases` and `classmates` of a `Trial`.
-
-    The notebooks are the reference solution with the file's cells in place of its answers.
-    """
+def _parse_answer_file(assignment: Assignment, path: Path) -> _AnswerFile:
     label = _label(assignment, path)
     try:
         content = tomllib.loads(path.read_text("utf-8"))
@@ -168,9 +179,8 @@ def _parse_answer_file(
             for loss in content.get("loses", ())
         }
         answers, title = dict(content["cells"]), str(content["title"])
-        ids = {
-            field: tuple(map(str, content.get(field, ()))) for field in ("aliases", "classmates")
-        }
+        aliases = tuple(map(str, content.get("aliases", ())))
+        classmates = tuple(map(str, content.get("classmates", ())))
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
         raise AssignmentError(
             f"{label}: {type(error).__name__} {error}; see docs/checks.md"
@@ -191,7 +201,7 @@ def _parse_answer_file(
         name: [replace(cell, source=answers.get(cell.grade_id, cell.source)) for cell in cells]
         for name, cells in assignment.notebooks.items()
     }
-    return title, _as_files(notebooks), losses, ids
+    return _AnswerFile(title, _as_files(notebooks), losses, aliases, classmates)
 
 
 def _reference_problems(graded: Graded, grade: Grade) -> Iterable[str]:
