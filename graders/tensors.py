@@ -65,6 +65,9 @@ def line_after(graph: Any, a: Any, b: Any, operation: Any, point: Any, steps: in
     import tensorflow as tf
 
     with tf.compat.v1.Session(graph=graph) as session:
+        # Some optimisers keep variables of their own, which need a value as well.
+        for variable in graph.get_collection("variables"):
+            session.run(variable.initializer)
         for variable, value in zip((a, b), point, strict=True):
             start = variable.initializer
             session.run(start, {start.inputs[1]: value})

@@ -125,7 +125,9 @@ def released(assignment: Assignment, name: str) -> list[Cell]:
 
 
 def _right(assignment: Assignment, path: Path) -> Trial:
-    return _trial(f"right/{path.stem}", _parse_answer_file(assignment, path))
+    answer = _parse_answer_file(assignment, path)
+    # An honest form must earn all points, whatever its file says.
+    return _trial(f"right/{path.stem}", replace(answer, losses={}))
 
 
 def _wrong(assignment: Assignment, path: Path) -> Trial:
