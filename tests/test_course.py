@@ -337,21 +337,34 @@ def personal() -> Any:
     return module
 
 
-def test_the_notebook_and_the_checks_draw_the_same_patient(personal, monkeypatch):
-    monkeypatch.delenv("JUPYTERHUB_USER", raising=False)
+def test_the_notebook_and_the_checks_draw_the_same_patient(personal):
     for number in range(300):
         assert personal.patient(f"student-{number}") == reference.patient(f"student-{number}")
 
 
-def test_the_users_name_on_the_hub_overrides_the_one_in_the_notebook(personal, monkeypatch):
-    monkeypatch.setenv("JUPYTERHUB_USER", "ada")
-    assert personal.patient("ben") == reference.patient("ada") != reference.patient("ben")
+# Account, user of the hub, id in the notebook → the id that the patient is drawn for.
+IDS = {
+    "in a container of JupyterHub": ("jovyan", "zoe", "", "zoe"),
+    "in a container without names": ("", "zoe", "", "zoe"),
+    "on The Littlest JupyterHub": ("jupyter-zoe", "zoe", "", "jupyter-zoe"),
+    "at home": ("lukas", None, "zoe", "zoe"),
+    "at home, then on the hub": ("jovyan", "zoe2", " zoe ", "zoe"),
+    "at home without an id": ("lukas", None, "", "nobody"),
+    "with a number as id": ("lukas", None, 12345, "12345"),
+}
 
 
-def test_without_an_id_there_is_a_patient_for_practice(personal, monkeypatch, capsys):
+@pytest.mark.parametrize("place", IDS)
+def test_the_patient_is_drawn_for_the_id_under_which_nbgrader_submits(
+    personal, monkeypatch, capsys, place
+):
+    account, hub_user, written, expected = IDS[place]
+    monkeypatch.setattr(personal, "_account", lambda: account)
     monkeypatch.delenv("JUPYTERHUB_USER", raising=False)
-    assert personal.patient() == reference.patient("nobody")
-    assert "no id yet" in capsys.readouterr().out
+    if hub_user is not None:
+        monkeypatch.setenv("JUPYTERHUB_USER", hub_user)
+    assert personal.student_id(written) == expected
+    assert ("no id yet" in capsys.readouterr().out) == (expected == "nobody")
 
 
 def test_students_have_different_patients_and_every_mistake_differs_from_the_answer():

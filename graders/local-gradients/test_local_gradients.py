@@ -456,8 +456,11 @@ def test_numeric_gradient(student):
     )
     both = right.sum(axis=1, keepdims=True)
     distance = "How far apart are your two points?"
+    answer = student.probe(try_numeric_gradient, "numeric_gradient")
+    if any(np.size(pair) != 2 for pair in answer.value):
+        fail("numeric_gradient should return two numbers.", own=str(answer.value[0])[:200])
     # 1e-3, because a one-sided difference is off by about 2e-5; halves and doubles are far away.
-    student.probe(try_numeric_gradient, "numeric_gradient").array((3, 2)).matches(
+    answer.array((3, 2)).matches(
         right,
         rel=1e-3,
         abs=1e-3,

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from nbmark.course.course import Assignment
 from nbmark.errors import EvidenceUnusable
+from nbmark.grading.shared import shared_sentences
 from nbmark.models import Graded
 from nbmark.records import evidence
 from nbmark.records.feedback import diagnosis
 from nbmark.records.row import Row
 
 
-def grades(assignment: Assignment, rows: Iterable[Row]) -> Iterator[str]:
+def grades(assignment: Assignment, rows: Sequence[Row]) -> Iterator[str]:
     """Yield the object for ``nbmark grade --json``, with every check from the evidence."""
     students = ([json.dumps(_row(assignment, row))] for row in rows)
-    return object_with_list({"assignment": assignment.name}, "students", students)
+    shared = [each.as_json() for each in shared_sentences(rows)]
+    fields = {"assignment": assignment.name, "shared_sentences": shared}
+    return object_with_list(fields, "students", students)
 
 
 def object_with_list(

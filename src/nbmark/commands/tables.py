@@ -12,9 +12,12 @@ from nbmark.authoring.verify import Case
 from nbmark.commands.layout import Line, Sheet, show
 from nbmark.grading.readiness import Finding
 from nbmark.grading.regrade import Change
+from nbmark.grading.shared import shared_sentences
 from nbmark.records.row import Row
 from nbmark.untrusted.text import one_line
 
+# A class that has not begun reads the same at every check. Five lines tell that as well as fifty.
+MAX_SHARED = 5
 OUTCOMES = ("graded", "up to date", "not graded")
 
 
@@ -37,6 +40,8 @@ def print_rows(assignment: str, rows: Sequence[Row]) -> None:
     counts = {outcome: sum(row.outcome == outcome for row in rows) for outcome in OUTCOMES}
     counted = [f"{number} {outcome}" for outcome, number in counts.items() if number]
     print(", ".join(counted) or "nothing to grade")
+    for shared in shared_sentences(rows)[:MAX_SHARED]:
+        print(shared)
 
 
 def print_changes(assignment: str, changes: Sequence[Change], *, applied: bool) -> None:

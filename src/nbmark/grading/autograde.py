@@ -26,6 +26,7 @@ from nbmark.gradebook.gradebook import CourseGradebook
 from nbmark.grading.grade import grade
 from nbmark.grading.job import Job, JobOptions
 from nbmark.grading.progress import ProgressListener
+from nbmark.grading.shared import shared_sentences
 from nbmark.records.row import Row
 from nbmark.sandbox import walls
 from nbmark.untrusted.names import printable_name
@@ -74,7 +75,10 @@ class GradingExporter(NotebookExporter):
                 _Log(converter.log),
             )
             with closing(CheckPool(assignment, self.sandbox, 1)) as pool:
-                return grade(job, pool)
+                rows = grade(job, pool)
+        for shared in shared_sentences(rows):
+            converter.log.warning("%s", shared)
+        return rows
 
 
 class _Log(ProgressListener):

@@ -85,6 +85,15 @@ def diagnosis(result: CheckResult) -> str:
     return RAISED if result.outcome == "raised" else result.says or PLAIN_FAILURE
 
 
+def sentences(graded: Graded) -> tuple[tuple[str, str], ...]:
+    """Return the title and the sentence of each check that was not passed."""
+    return tuple(
+        (result.check.title, diagnosis(result))
+        for result in graded.results
+        if result.outcome != "passed"
+    )
+
+
 def summary(graded: Graded) -> str:
     """Return the most important sentence about a submission, for a line of a table."""
     if graded.unreadable:
@@ -95,11 +104,11 @@ def summary(graded: Graded) -> str:
     for result in graded.results:
         state = graded.reached.get(result.check.cell)
         (first if state and state.trouble else others).append(diagnosis(result))
-    sentences = list(dict.fromkeys(filter(None, [*first, *others])))
-    if graded.stopped_by_clock and sentences:
-        sentences.insert(0, BY_CLOCK)
-    more = f" (and {len(sentences) - 1} more)" if len(sentences) > 1 else ""
-    return sentences[0] + more if sentences else "all right"
+    different = list(dict.fromkeys(filter(None, [*first, *others])))
+    if graded.stopped_by_clock and different:
+        different.insert(0, BY_CLOCK)
+    more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
+    return different[0] + more if different else "all right"
 
 
 def _sentences(result: CheckResult) -> list[str]:

@@ -24,6 +24,8 @@ class Row:
         Why it was not graded.
     notes
         What else happened: a changed late penalty, a time that could not be read.
+    sentences
+        The title and the sentence of each check that was not passed.
     """
 
     student: str
@@ -32,6 +34,7 @@ class Row:
     says: str = ""
     trouble: str = ""
     notes: tuple[str, ...] = ()
+    sentences: tuple[tuple[str, str], ...] = ()
 
     @property
     def line(self) -> str:

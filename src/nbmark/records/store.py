@@ -14,6 +14,7 @@ import contextlib
 import datetime
 import functools
 from dataclasses import replace
+from typing import Literal
 
 from nbmark.checks.points import scores
 from nbmark.course.course import Assignment
@@ -22,11 +23,11 @@ from nbmark.errors import EvidenceUnusable, InfrastructureError
 from nbmark.gradebook.gradebook import CourseGradebook
 from nbmark.gradebook.rows import Earlier
 from nbmark.intake.receive import Received
-from nbmark.models import Graded
+from nbmark.models import CellScore, Graded
 from nbmark.records import evidence
 from nbmark.records.cell_history import CellHistory
 from nbmark.records.evidence import Mark
-from nbmark.records.feedback import autograded_notebook, summary
+from nbmark.records.feedback import autograded_notebook, sentences, summary
 from nbmark.records.row import Row
 from nbmark.untrusted.files import replaced_folder, write_atomic, write_synced
 
@@ -126,8 +127,7 @@ class Records:
                 write_synced(fresh / name, data)
         penalty = self._gradebook.record(graded, points, self._time(received), before)
         self._complete(graded)
-        row = Row(graded.student, "graded", points, summary(graded))
-        return _noted(row, received.time_unread, penalty)
+        return _noted(_row("graded", graded, points), received.time_unread, penalty)
 
     def rewrite(self, old: Graded, new: Graded) -> str:
         """Replace the recorded grading `old` by the `new` one, a regrading of the same answers.
@@ -159,7 +159,7 @@ class Records:
         if mark is None or mark.checks_digest != self.checks_digest:
             return Row(student, "up to date", trouble=EARLIER_CHECKS)
         try:
-            return Row(student, "up to date", scores(graded, self._cells), summary(graded))
+            return _row("up to date", graded, scores(graded, self._cells))
         except InfrastructureError as error:
             command = f"{evidence.grade_command(name, student)} --force"
             return Row(student, "not graded", trouble=f"{error}; run: {command}")
@@ -203,6 +203,12 @@ class Records:
 
 def _noted(row: Row, *notes: str) -> Row:
     return replace(row, notes=tuple(filter(None, notes)))
+
+
+def _row(
+    outcome: Literal["graded", "up to date"], graded: Graded, points: dict[str, CellScore]
+) -> Row:
+    return Row(graded.student, outcome, points, summary(graded), sentences=sentences(graded))
 
 
 def _notebooks(graded: Graded) -> dict[str, bytes]:
