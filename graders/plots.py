@@ -31,7 +31,7 @@ def drawn_in(axes: Any) -> dict[str, Any]:
         return np.ma.filled(np.ma.asarray(values, dtype=float), np.nan).reshape(-1, 2)
 
     def corners(line: Any) -> Any:
-        # An endless line (axline) has corners of its own kind until Matplotlib draws it.
+        # axline and axhline have corners of their own kind until Matplotlib draws them.
         own, data = line.get_transform(), axes.transData
         path = line.get_xydata()
         return path if own == data else (own + data.inverted()).transform(path)

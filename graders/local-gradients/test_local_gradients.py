@@ -484,7 +484,7 @@ def find_line(student, lines, moment):
     picture = Picture(student, "ax_lines")
     picture.must_have_labels()
     for a, b in lines:
-        for line in picture.lines:
+        for line in (*picture.lines, *picture.segments):
             long_enough = len(line) >= 2 and np.ptp(line[:, 0]) >= 0.5 * np.ptp(AGE)
             if long_enough and np.allclose(line[:, 1], a * line[:, 0] + b, rtol=1e-4):
                 return
