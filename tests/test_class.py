@@ -60,7 +60,8 @@ def test_the_class_is_large_enough_and_graded_with_exit_status_0(graded):
     assert sum(case.assignment == "mse" for case in CASES) >= 14
     for assignment in ASSIGNMENTS:
         assert sum(case.assignment == assignment for case in CASES) >= 3
-    assert all(row["sandbox"] == "bubblewrap, forked" for row in rows.values())
+    ran = [row for row in rows.values() if not row["unreadable"]]
+    assert all(row["sandbox"] == "bubblewrap, forked" for row in ran)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

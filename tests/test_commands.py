@@ -180,7 +180,11 @@ def test_a_notebook_that_is_a_link_is_not_followed(toy_course):
         assert run(toy_course, *command).returncode == 0
         assert dump_gradebook(toy_course, "toy")[0]["score"] == 0
         folder = toy_course / "autograded" / "ada" / "toy"
-        assert {path.name for path in folder.iterdir()} == {"timestamp.txt", "toy.ipynb"}
+        assert {path.name for path in folder.iterdir()} == {
+            "submission_secret.txt",
+            "timestamp.txt",
+            "toy.ipynb",
+        }
 
 
 def test_pytest_runs_the_checks_on_one_notebook(tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from nbgrader.coursedir import CourseDirectory
+from nbgrader.utils import notebook_hash
 from traitlets.config import Config
 
 from conftest import ROOT, run
@@ -238,6 +239,42 @@ def test_the_number_the_size_and_the_depth_of_files_are_limited(toy_course, exch
     assert not any("deep.txt" in file for file in files)
 
 
+@pytest.mark.parametrize("name", ["x" * 255, "é" * 127, "x" * 250 + ".csv"])
+def test_a_file_with_the_longest_possible_name_is_collected(toy_course, exchange, name):
+    (add_entry(exchange, ME) / name).write_text("x")
+    collector = collect(toy_course, exchange)
+    assert collector.skipped == 0
+    assert collected_files(toy_course, ME) == sorted(["timestamp.txt", "toy.ipynb", name])
+
+
+NOTES: dict[str, dict[str, bytes]] = {
+    "in-order": {"submission_secret.txt": b"ada-secret"},
+    "no-secret": {},
+    "no-notes": {"timestamp.txt": b""},
+    "empty-secret": {"submission_secret.txt": b""},
+    "binary-secret": {"submission_secret.txt": b"\xff\x00\xfe"},
+    "long-notes": {"timestamp.txt": b"2" * 2000, "submission_secret.txt": b"x" * 2000},
+    "odd-time": {"timestamp.txt": b"yesterday \xff", "submission_secret.txt": b"odd-secret"},
+}
+
+
+def test_no_students_time_or_secret_keeps_feedback_from_the_class(connected, exchange):
+    for student, notes in NOTES.items():
+        folder = submit_toy(connected, student, RIGHT)
+        for name, data in notes.items():
+            (folder / name).write_bytes(data)
+    (connected / "submitted" / "no-notes" / "toy" / "timestamp.txt").unlink()
+    for command in ("nbmark grade", "nbgrader generate_feedback", "nbgrader release_feedback"):
+        completed = run(connected, *command.split(), "toy")
+        assert completed.returncode == 0, completed.stderr
+    pages = list((exchange / COURSE_ID / "feedback").glob("*.html"))
+    assert len(pages) == len(NOTES)
+    # The name under which the student's own `nbgrader fetch_feedback` looks.
+    secret = NOTES["in-order"]["submission_secret.txt"].decode()
+    named = notebook_hash(secret=secret, notebook_id="toy")
+    assert f"{named}.html" in {page.name for page in pages}
+
+
 def test_another_users_files_in_an_entry_are_left_out(toy_course, exchange):
     file = add_entry(exchange, ME) / "other.txt"
     file.write_text("x")
@@ -301,6 +338,7 @@ import asyncio, sys
 from traitlets.config.loader import PyFileConfigLoader
 from nbgrader.apps.api import NbGraderAPI
 from nbgrader.coursedir import CourseDirectory
+from nbgrader.utils import notebook_hash
 config = PyFileConfigLoader("nbgrader_config.py", path=".").load_config()
 async def press():
     api = NbGraderAPI(CourseDirectory(config=config), config=config)

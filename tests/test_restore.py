@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from nbmark.intake.answers import edited_answers
 from nbmark.intake.restore import ADDED_LATER, restore
 from nbmark.notebooks import Cell
 
@@ -46,6 +47,58 @@ def test_the_last_of_two_cells_with_one_grade_id_counts():
     ]
     answers = [cell for cell in restore(submitted, SOURCE) if cell.grade_id == "x-answer"]
     assert [cell.source for cell in answers] == ["x = 2"]
+
+
+RELEASED = [replace(cell, source="YOUR ANSWER HERE") for cell in TASKS]
+
+
+@pytest.mark.parametrize("blank", ["", "  \n", "YOUR ANSWER HERE", "YOUR ANSWER HERE  \n"])
+def test_an_edited_copy_beats_an_untouched_one_wherever_it_stands(blank):
+    answer = Cell("code", "x = 2", {"grade_id": "x-answer"})
+    untouched = replace(answer, source=blank)
+    for submitted in ([answer, untouched], [untouched, answer]):
+        restored = restore(submitted, SOURCE, released=RELEASED)
+        assert [cell.source for cell in restored] == ["data = 1", "x = 2", "assert x"]
+        assert not any(cell.doubt for cell in restored)
+
+
+def test_several_edited_copies_cast_doubt_on_their_task_only_if_they_differ():
+    first, second = (Cell("code", f"x = {n}", {"grade_id": "x-answer"}) for n in (1, 2))
+    for submitted, doubtful in (([first, second], {"x"}), ([first, first], set())):
+        restored = restore([*submitted, *TASKS[3:]], TASKS, released=RELEASED)
+        assert {cell.grade_id for cell in restored if cell.doubt} == doubtful
+
+
+def test_a_docstring_that_the_instructor_reworded_is_no_answer():
+    source = [Cell("code", "def f():\n    return 1", {"grade_id": "f", "solution": True})]
+    stub = 'def f():\n    """{}"""\n    raise NotImplementedError()'
+    released = [replace(source[0], source=stub.format("Return one."))]
+    old = replace(source[0], source=stub.format("One, it returns."))
+    assert (
+        edited_answers(restore([old], source, released=released), {"f": released[0].source})
+        == set()
+    )
+
+
+def test_a_name_that_is_defined_below_its_tests_is_named_with_its_cell():
+    tasks = [replace(cell, source="") if cell.is_solution else cell for cell in TASKS[:5]]
+    own = [Cell("code", "y, other = 1, 2\nx: int = 3"), Cell("code", "def x(): pass")]
+    doubts = {c.grade_id: c.doubt for c in restore([*tasks, *own], TASKS[:5], released=RELEASED)}
+    assert "`x` is defined in cell 6, below the tests of this task" in doubts["x-answer"]
+    assert "`y` is defined in cell 6, below the tests of this task" in doubts["y-answer"]
+    assert doubts["x"] == doubts["y"] == ""
+    doubts = {c.grade_id: c.doubt for c in restore([own[0], *tasks], TASKS[:5], released=RELEASED)}
+    assert "`x` is defined in cell 1, which runs before this cell" in doubts["x-answer"]
+
+
+@pytest.mark.parametrize(
+    "line", ["a" + ", a" * 99_999, "a" + " " * 300_000, "a\n\n" * 99_999, "a:" + "x" * 300_000]
+)
+def test_long_lines_are_searched_for_names_and_end(line):
+    cells = [replace(TASKS[1], source=""), Cell("code", line)]
+    assert not any(
+        cell.doubt.startswith("This cell") for cell in restore(cells, TASKS, released=RELEASED)
+    )
 
 
 def test_cells_that_lost_their_ids_are_matched_by_text_and_place():

@@ -24,6 +24,7 @@ def test_without_a_file_every_setting_has_its_default(tmp_path):
     assert settings.limits == Limits()
     assert settings.fork_server.use
     assert settings.fork_server.imports == []
+    assert settings.files.students == []
 
 
 def test_one_limit_changes_and_the_others_keep_their_defaults(tmp_path):
@@ -45,6 +46,9 @@ def test_one_limit_changes_and_the_others_keep_their_defaults(tmp_path):
         ("[fork_server]\nimports = 'x'", "this setting takes a list of module names"),
         ("[fork_server]\nimports = ['x y']", "this setting takes a list of module names"),
         ("[fork_server]\nimports = ['x\\n']", "this setting takes a list of module names"),
+        ("[files]\nstudents = '*.csv'", "this setting takes a list of file names or patterns"),
+        ("[files]\nstudents = ['']", "this setting takes a list of file names or patterns"),
+        ("[files]\nstudent = []", "no setting of [files] 'student'"),
     ],
 )
 def test_whatever_does_not_fit_is_one_line(tmp_path, text, message):

@@ -71,6 +71,19 @@ class CellScore(Model, frozen=True):
     needs_look: bool
 
 
+class Notice(Model, frozen=True):
+    """A sentence about the files of a submission, which student and instructor read.
+
+    Parameters
+    ----------
+    needs_look
+        Whether a person must look at the submission because of it.
+    """
+
+    says: str
+    needs_look: bool = False
+
+
 class Submission(Model, frozen=True):
     """One student's submission.
 
@@ -93,6 +106,14 @@ class Submission(Model, frozen=True):
     classmates
         The ids of all students with a submission of the assignment, this one included. Every
         submission of a class shares one tuple, so a class of thousands takes little memory.
+    candidates
+        Path → bytes of files that may be notebooks of the assignment under other names.
+    files
+        Path → bytes of the student's own files that the assignment lets in.
+    beside
+        Paths of all other files.
+    notices
+        What became of files that the assignment would let in.
     """
 
     student: str
@@ -104,6 +125,10 @@ class Submission(Model, frozen=True):
     added_later: list[str] = []
     aliases: Sequence[str] = ()
     classmates: Sequence[str] = ()
+    candidates: Mapping[str, bytes] = {}
+    files: Mapping[str, bytes] = {}
+    beside: Sequence[str] = ()
+    notices: Sequence[Notice] = ()
 
 
 class NotebookContext(Model, frozen=True):
@@ -114,7 +139,8 @@ class NotebookContext(Model, frozen=True):
     student
         The student's id: the value of ``JUPYTERHUB_USER``.
     files
-        Name → bytes of the files that the assignment ships beside its notebooks.
+        Name → bytes of the files beside the notebook: the assignment's own, and those of the
+        student that the assignment lets in.
     """
 
     student: str
@@ -125,7 +151,8 @@ class GradedCell(Model, frozen=True):
     """A cell of the graded notebook with the result of running it (see `session.CellRun`).
 
     `outputs` are cleaned. `status` is ``""`` for a cell that is not code. `doubt` says why a person
-    must look at a grade cell, `note` what happened to the cell; the student reads both.
+    must look at a grade cell, or why an answer cell was left as it is; `note` says what happened to
+    the cell. The student reads both.
     """
 
     kind: str
@@ -138,6 +165,17 @@ class GradedCell(Model, frozen=True):
     execution_count: int | None = None
     note: str = ""
     doubt: str = ""
+
+    @property
+    def grade_id(self) -> str:
+        """Return nbgrader's name of the cell, empty if it has none."""
+        return str(self.nbgrader.get("grade_id", ""))
+
+    @property
+    def is_test(self) -> bool:
+        """Return whether hidden checks give the cell's points."""
+        is_answer = self.nbgrader.get("solution")
+        return self.kind == "code" and bool(self.nbgrader.get("grade")) and not is_answer
 
 
 class AnsweredQuestion(Model, frozen=True):
@@ -193,6 +231,8 @@ class Graded(Model, frozen=True):
         Notebook name → its cells, in order.
     unreadable
         Notebook name → why it could not be read or found; these need a look.
+    notices
+        Notebook name → sentences about the files that were and were not graded.
     sandbox
         The kind of sandbox it ran in.
     reached
@@ -225,6 +265,7 @@ class Graded(Model, frozen=True):
     spent_s: dict[str, float] = {}
     added_later: list[str] = []
     stopped_by_clock: bool = False
+    notices: dict[str, list[Notice]] = {}
 
     def results_at(self, cell: str) -> Sequence[CheckResult]:
         """Return the results of the checks of a grade cell, in order."""
@@ -245,10 +286,16 @@ class Graded(Model, frozen=True):
 
     @property
     def doubts(self) -> dict[str, str]:
-        """Return why a person must review a cell, by grade id."""
-        return {
-            str(cell.nbgrader.get("grade_id", "")): cell.doubt
-            for cells in self.notebooks.values()
-            for cell in cells
-            if cell.doubt
-        }
+        """Return why a person must review a cell, by grade id.
+
+        A notice about files puts its notebook's first autograded cell in doubt: one cell is enough
+        for formgrader to list the submission, and a person confirms it with one click.
+        """
+        doubts: dict[str, str] = {}
+        for name, cells in self.notebooks.items():
+            reasons = [notice.says for notice in self.notices.get(name, ()) if notice.needs_look]
+            tests = [cell for cell in cells if cell.is_test]
+            if reasons and tests:
+                doubts[tests[0].grade_id] = reasons[0]
+            doubts |= {cell.grade_id: cell.doubt for cell in cells if cell.doubt}
+        return doubts

@@ -7,6 +7,7 @@ write anything into saved outputs and other metadata, so reading drops them.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,9 +17,22 @@ from nbmark.errors import NotebookUnreadable
 
 CELL_TYPES = ("code", "markdown", "raw")
 PICTURES = ("image/png", "image/jpeg")  # not SVG, which may hold scripts
-# Far above any real notebook: they bound the time that a hostile one takes.
+# Far above any real notebook: they bound the time and memory that a hostile one takes.
 MAX_CELLS = 2000
 MAX_SOURCE_CHARS = 1_000_000
+# A value of two bytes in a file takes about 60 bytes of memory. Saved outputs of 100 MB have half
+# as many values, because nearly all of their bytes are text or pictures.
+MAX_VALUES = 20_000_000
+CUT_OFF = (
+    "This file is not a notebook: it is not valid JSON. Perhaps the upload was cut off, or the "
+    "file was edited outside Jupyter."
+)
+OLD_FORMAT = (
+    "This notebook has an old format, and it could not be converted. Open it in Jupyter, save it, "
+    "and hand it in again."
+)
+TOO_MANY_CELLS = f"This notebook has more than {MAX_CELLS} cells."
+NO_CELLS = "This file is JSON, but not a notebook: it has no list of cells."
 
 
 @dataclass(frozen=True)
@@ -36,8 +50,8 @@ class Cell:
     restored
         True if the cell was missing from the submission.
     doubt
-        The reason why a person must look at this grade cell, empty without one. The student reads
-        it.
+        The reason why a person must look at this grade cell, or why the student's answer may not
+        stand in this answer cell; empty without one. The student reads it.
     """
 
     kind: str
@@ -92,25 +106,16 @@ def read_notebook(data: bytes) -> list[Cell]:
     Raises
     ------
     NotebookUnreadable
-        If the bytes are not a notebook of format 4, or one with too many cells.
+        If the bytes are not a notebook, or one with too many cells or values.
     """
     if not data.strip():
         raise NotebookUnreadable("This notebook file is empty.")
-    try:
-        # The file may begin with a byte order mark, which `json` refuses.
-        notebook = json.loads(data.decode("utf-8-sig"))
-    except (ValueError, RecursionError):  # deep nesting exhausts the stack
-        raise NotebookUnreadable(
-            "This file is not a notebook: it is not valid JSON. Perhaps the upload was cut off, or "
-            "the file was edited outside Jupyter."
-        ) from None
+    notebook = _upgraded(_parsed(data))
     cells = notebook.get("cells") if isinstance(notebook, dict) else None
     if not isinstance(cells, list):
-        raise NotebookUnreadable(
-            "This file is JSON, but not a notebook in the current format: it has no list of cells."
-        )
+        raise NotebookUnreadable(NO_CELLS)
     if len(cells) > MAX_CELLS:
-        raise NotebookUnreadable(f"This notebook has more than {MAX_CELLS} cells.")
+        raise NotebookUnreadable(TOO_MANY_CELLS)
     return [_cell(cell) for cell in cells if isinstance(cell, dict)]
 
 
@@ -142,6 +147,65 @@ def write_notebook(
     notebook = {"cells": cell_values, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
     # A student's text may hold lone surrogates, which UTF-8 cannot express.
     return (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")
+
+
+def _parsed(data: bytes) -> Any:
+    """Return the JSON value in a file of any common encoding, without saved outputs."""
+    if sum(map(data.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise NotebookUnreadable(f"This file holds more than {MAX_VALUES:,} values.")
+    try:
+        # Each cell loses its outputs as soon as it is parsed, so memory never holds all of them.
+        return json.loads(_text(data), object_hook=_without_outputs)
+    except (ValueError, RecursionError):  # deep nesting exhausts the stack
+        raise NotebookUnreadable(CUT_OFF) from None
+
+
+def _text(data: bytes) -> str:
+    """Return a file's text; editors save UTF-16 and Windows-1252 too."""
+    # Knows UTF-8, UTF-16 and UTF-32, each with and without a byte order mark.
+    encoding = json.detect_encoding(data)
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError:
+        # Every byte is a character of Latin-1; five bytes are none of Windows-1252.
+        with contextlib.suppress(UnicodeDecodeError):
+            return data.decode("cp1252")
+        return data.decode("latin-1")
+
+
+def _without_outputs(value: dict[str, Any]) -> dict[str, Any]:
+    value.pop("outputs", None)
+    return value
+
+
+def _upgraded(notebook: Any) -> Any:
+    """Return a notebook of the older formats 2 and 3 in format 4, any other value as it is."""
+    if not isinstance(notebook, dict) or "cells" in notebook:
+        return notebook
+    sheets = notebook.get("worksheets")
+    if not isinstance(sheets, list):
+        return notebook
+    # Imported here, because hardly any notebook is that old.
+    import nbformat
+
+    cells = [
+        # A program may have written a cell's text under the name that format 4 has for it.
+        {"input": cell.get("source", ""), **cell, "outputs": []}
+        for sheet in sheets
+        if isinstance(sheet, dict) and isinstance(sheet.get("cells"), list)
+        for cell in sheet["cells"]
+        if isinstance(cell, dict)
+    ]
+    if not cells:
+        return notebook
+    if len(cells) > MAX_CELLS:
+        raise NotebookUnreadable(TOO_MANY_CELLS)
+    sheet = {"cells": cells, "metadata": {}}
+    old = {"metadata": {}, "nbformat": 3, "nbformat_minor": 0, "worksheets": [sheet]}
+    try:
+        return nbformat.convert(nbformat.from_dict(old), 4)  # type: ignore[no-untyped-call]
+    except Exception:  # nbformat trusts the parts of a cell to have the right types
+        raise NotebookUnreadable(OLD_FORMAT) from None
 
 
 def _cell(value: Mapping[str, Any]) -> Cell:

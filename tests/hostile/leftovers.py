@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+NBGRADERS = ("timestamp.txt", "submission_secret.txt")  # for its release_feedback
+
 
 def traces() -> dict[str, set[str]]:
     """Return the mounts and the shared memory of this machine."""
@@ -40,7 +42,7 @@ def leftovers(course: Path, private: Path, before: Mapping[str, set[str]]) -> li
     lines += [f"file {path}" for path in private.iterdir()]
     for student in sorted(os.listdir(course / "autograded")):
         for path in (course / "autograded" / student).rglob("*"):
-            expected = path.suffix == ".ipynb" or path.name == "timestamp.txt"
+            expected = path.suffix == ".ipynb" or path.name in NBGRADERS
             if path.name.startswith(".") or (path.is_file() and not expected):
                 lines.append(f"file {path}")
     return lines

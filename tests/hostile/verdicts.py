@@ -128,4 +128,5 @@ def is_unhurt(course: Path, rows: Mapping[str, Any], student: str) -> bool:
     folder = course / "autograded" / student / "target"
     own = HONEST_WORDS.format(int(student[1:4]))
     files = sorted(path.name for path in folder.iterdir())
-    return files == ["target.ipynb", "timestamp.txt"] and own in (folder / files[0]).read_text()
+    expected = ["submission_secret.txt", "target.ipynb", "timestamp.txt"]
+    return files == expected and own in (folder / "target.ipynb").read_text()

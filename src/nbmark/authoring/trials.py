@@ -18,7 +18,7 @@ from typing import Any
 from nbmark.course.course import Assignment
 from nbmark.errors import AssignmentError
 from nbmark.models import Graded, Submission
-from nbmark.notebooks import Cell, read_notebook, write_notebook
+from nbmark.notebooks import Cell, write_notebook
 from nbmark.records.feedback import diagnosis
 
 # A default repr holds an address in memory, which differs from run to run.
@@ -115,13 +115,13 @@ def released(assignment: Assignment, name: str) -> list[Cell]:
     AssignmentError
         If the notebook has not been released.
     """
-    path = assignment.release / f"{name}.ipynb"
-    if not path.exists():
+    cells = assignment.released[name]
+    if not cells:
         raise AssignmentError(
             f"no release/{assignment.name}/{name}.ipynb; run 'nbgrader generate_assignment "
             f"{assignment.name} --force --no-db'"
         )
-    return read_notebook(path.read_bytes())
+    return cells
 
 
 def _right(assignment: Assignment, path: Path) -> Trial:

@@ -8,23 +8,15 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nbmark.checks.fixtures import Grading, check_of
 from nbmark.course.course import Assignment
-from nbmark.errors import (
-    AssignmentError,
-    InfrastructureError,
-    NeverAsked,
-    NotebookUnreadable,
-    SubmissionError,
-)
-from nbmark.intake.restore import restore
+from nbmark.errors import AssignmentError, InfrastructureError, NeverAsked
+from nbmark.intake.choose import choose
 from nbmark.models import Check, CheckResult, Evidence, Graded, NotebookContext, Submission
-from nbmark.notebooks import Cell, read_notebook
 from nbmark.running.replay import Replay
 from nbmark.running.submission_run import Run
 from nbmark.sandbox.supply import SessionSource
@@ -105,9 +97,10 @@ class Checks:
         """
         started_at = time.monotonic()
         assignment = self._assignment
-        notebook_cells, unreadable = _restored_notebooks(assignment, submission)
-        context = NotebookContext(submission.student, assignment.files)
-        run = Run(notebook_cells, assignment.limits, sessions.open, context)
+        chosen = choose(assignment, submission)
+        files = {**submission.files, **assignment.files}
+        context = NotebookContext(submission.student, files)
+        run = Run(chosen.cells, assignment.limits, sessions.open, context, chosen.unreadable)
         results: list[CheckResult] = []
         try:
             if submission.asks:
@@ -126,8 +119,10 @@ class Checks:
             results=results,
             evidence=run.evidence,
             reached=run.reached,
-            unreadable=unreadable,
-            sandbox=sessions.label,
+            unreadable=chosen.unreadable,
+            notices={name: notices for name, notices in chosen.notices.items() if notices},
+            # With nothing to run there was no sandbox.
+            sandbox=sessions.label if chosen.cells.keys() - chosen.unreadable else "",
             versions=versions(),
             source_digest=assignment.source_digest(),
             seconds=time.monotonic() - started_at,
@@ -176,29 +171,6 @@ class Checks:
             if plugin.engine_error:
                 raise plugin.engine_error
         return plugin.results
-
-
-def _restored_notebooks(
-    assignment: Assignment, submission: Submission
-) -> tuple[dict[str, list[Cell]], dict[str, str]]:
-    """Return the restored cells of every notebook, and why a notebook could not be read.
-
-    An unreadable notebook consists of the instructor's own cells.
-    """
-    notebook_cells, unreadable = {}, {}
-    for name, source in assignment.notebooks.items():
-        data = submission.notebooks.get(name)
-        try:
-            if data is None:
-                reason = submission.refused.get(name, "This notebook was not submitted.")
-                raise NotebookUnreadable(reason)
-            notebook_cells[name] = restore(read_notebook(data), source, submission.added_later)
-        except SubmissionError as error:
-            unreadable[name] = str(error)
-            # The reason stands at the top of the notebook, so no task repeats it as its doubt.
-            cells = restore([], source, submission.added_later)
-            notebook_cells[name] = [replace(cell, doubt="") for cell in cells]
-    return notebook_cells, unreadable
 
 
 class _Loop:

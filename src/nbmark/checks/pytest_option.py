@@ -90,7 +90,8 @@ def _run_of_file(
 
     # The file may have any name, so the notebook with the most grade ids in common is meant.
     notebook = max(sorted(assignment.notebooks), key=shared_cells)
-    cells = {notebook: restore(submitted, assignment.notebooks[notebook])}
+    released = assignment.released[notebook]
+    cells = {notebook: restore(submitted, assignment.notebooks[notebook], released=released)}
     limits = assignment.limits
     open_session = functools.partial(walls.open_session, sandbox, limits)
     return Run(cells, limits, open_session, NotebookContext(student, assignment.files)), limits

@@ -51,6 +51,7 @@ def _row(assignment: Assignment, row: Row) -> dict[str, Any]:
         "seconds": round(graded.seconds, 3) if graded else None,
         "spent_s": {name: round(s, 4) for name, s in graded.spent_s.items()} if graded else {},
         "unreadable": graded.unreadable if graded else {},
+        "notices": msgspec.to_builtins(graded.notices) if graded else {},
         "cells": msgspec.to_builtins(row.scores),
         "checks": [
             {

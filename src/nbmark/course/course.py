@@ -121,6 +121,18 @@ class Assignment:
             )
 
     @functools.cached_property
+    def released(self) -> dict[str, list[Cell]]:
+        """Return the cells of each notebook as students receive it, none if it is not released.
+
+        Raises
+        ------
+        AssignmentError
+            If a released notebook cannot be read.
+        """
+        paths = {name: self.release / f"{name}.ipynb" for name in self.notebooks}
+        return {name: _read(path) if path.exists() else [] for name, path in paths.items()}
+
+    @functools.cached_property
     def files(self) -> dict[str, bytes]:
         """Return the bytes of the files beside the notebooks, by path below ``source/<name>``.
 
@@ -167,6 +179,11 @@ class Assignment:
     def uses_fork_server(self) -> bool:
         """Return whether submissions share imports; ``assignment.toml`` may say ``use = false``."""
         return self._settings.fork_server.use
+
+    @property
+    def student_files(self) -> list[str]:
+        """Return the patterns of the files that students may bring; see `FilesSettings`."""
+        return self._settings.files.students
 
     @functools.cached_property
     def imports(self) -> list[str]:

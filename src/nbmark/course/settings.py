@@ -1,4 +1,4 @@
-"""The settings in an assignment's ``assignment.toml``: limits, and imports of the fork server."""
+"""The settings in an assignment's ``assignment.toml``: limits, the fork server, students' files."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ ModuleName = Annotated[str, msgspec.Meta(pattern=r"\A[^\W\d]\w*(\.[^\W\d]\w*)*\Z
 # A setting's `description` is the wording of the error about a value of another kind.
 ModuleNames = Annotated[
     list[ModuleName], msgspec.Meta(description='a list of module names, as in ["scipy.optimize"]')
+]
+FilePatterns = Annotated[
+    list[Annotated[str, msgspec.Meta(min_length=1)]],
+    msgspec.Meta(description='a list of file names or patterns, as in ["*.csv", "helpers.py"]'),
 ]
 Switch = Annotated[bool, msgspec.Meta(description="true or false")]
 
@@ -37,14 +41,33 @@ class ForkServerSettings:
 
 
 @dataclass(frozen=True)
+class FilesSettings:
+    """The table ``[files]``.
+
+    Parameters
+    ----------
+    students
+        Patterns for the files of a student that lie beside the notebook when it is graded; they
+        match the whole path below the submission's folder, as in `fnmatch`.
+    """
+
+    students: FilePatterns = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class Settings:
     """One field for each table of the file, with defaults for settings that it lacks."""
 
     limits: Limits
     fork_server: ForkServerSettings
+    files: FilesSettings
 
 
-TABLES: dict[str, Any] = {"limits": Limits, "fork_server": ForkServerSettings}
+TABLES: dict[str, Any] = {
+    "limits": Limits,
+    "fork_server": ForkServerSettings,
+    "files": FilesSettings,
+}
 
 
 def read_settings(path: Path, where: str) -> Settings:

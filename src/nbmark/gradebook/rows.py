@@ -140,7 +140,9 @@ def write_grades(
         str(cell.nbgrader.get("grade_id")): cell for cell in graded.notebooks.get(notebook.name, [])
     }
     tasks = {cell.name for cell in notebook.notebook.task_cells}
-    unanswered = _unanswered(notebook, cells) - tasks
+    # Whatever else was handed in may hold an answer, so a person looks before it counts as none.
+    has_other_files = bool(graded.notices.get(notebook.name))
+    unanswered = set() if has_other_files else _unanswered(notebook, cells) - tasks
     counted = counted_cells(graded, notebook.name)
     same = _same_answers(before.graded, graded, notebook.name) if before else set()
     for grade in notebook.grades:
@@ -166,7 +168,7 @@ def write_grades(
             _review_again(grade, needs_look, needed_look, auto_score != grade.auto_score)
         grade.auto_score = auto_score
     for comment in notebook.comments:
-        comment.auto_comment = NO_RESPONSE if comment.name in unanswered else None
+        comment.auto_comment = NO_RESPONSE if comment.name in silent else None
 
 
 def _review_again(grade: Grade, needs_look: bool, needed_look: bool, is_changed: bool) -> None:

@@ -40,8 +40,8 @@ class SafeCollect(ExchangeCollect):  # type: ignore[misc]  # nbgrader has no typ
     """nbgrader's collect, which takes regular files of the right owner and skips bad entries."""
 
     max_files = Integer(100, help="Most files taken from one submission.").tag(config=True)
-    max_file_bytes = Integer(20_000_000, help="Largest file taken, in bytes.").tag(config=True)
-    max_total_bytes = Integer(50_000_000, help="Most bytes taken from one submission.").tag(
+    max_file_bytes = Integer(100_000_000, help="Largest file taken, in bytes.").tag(config=True)
+    max_total_bytes = Integer(150_000_000, help="Most bytes taken from one submission.").tag(
         config=True
     )
 

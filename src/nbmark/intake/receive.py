@@ -17,16 +17,21 @@ from nbmark.course.course import Assignment
 from nbmark.course.folders import Folders
 from nbmark.course.times import TimestampReader
 from nbmark.errors import InfrastructureError, UnreadableTime, UnsafeFile
+from nbmark.intake.beside import Beside, read_beside
 from nbmark.intake.identity import aliases_of
 from nbmark.models import Submission
-from nbmark.untrusted.files import Caps, read_regular, walk_regular
-from nbmark.untrusted.names import printable_name
+from nbmark.untrusted.files import read_regular
 
-MAX_NOTEBOOK_BYTES = 50_000_000
+# All notebooks of a submission together, and the files that may be notebooks under other names. In
+# base64 they fit into one frame to a check process. Saved outputs are dropped there, not before.
+MAX_NOTEBOOK_BYTES = 100_000_000
 MAX_NOTE_BYTES = 1000
-ABSENT = "The submission has no notebook called {}.ipynb. Was it renamed?{}"
+STAMP, SECRET = "timestamp.txt", "submission_secret.txt"
+STAMP_FORMAT = "%Y-%m-%d %H:%M:%S.%f UTC"  # nbgrader's own
+ABSENT = "The submission has no notebook called {}.ipynb."
 REFUSED = (
-    "The file of this notebook was not opened: {}. Clear large outputs, and submit an ordinary "
+    "The file of this notebook was not opened: {}. Clear large outputs (all notebooks of a "
+    f"submission together may have {MAX_NOTEBOOK_BYTES // 1_000_000} MB), and submit an ordinary "
     "file, not a link."
 )
 GONE = "the submission is gone: {} does not exist any more; collect it again"
@@ -48,12 +53,12 @@ class Received:
     time_unread
         Why the ``timestamp.txt`` was not read, empty if it was or if there is none.
     notes
-        File name → bytes of the small files that nbgrader's ``release_feedback`` needs.
+        File name → text of the small files that nbgrader's ``release_feedback`` needs.
     """
 
     submission: Submission
     submitted_at: datetime.datetime | None
-    notes: dict[str, bytes]
+    notes: dict[str, str]
     time_unread: str = ""
 
 
@@ -113,26 +118,40 @@ def receive(
     try:
         state = _state(folder)
         notebooks, refused = _notebooks(assignment, folder)
+        room = MAX_NOTEBOOK_BYTES - sum(len(data) for data in notebooks.values() if data)
+        beside = read_beside(assignment, folder, room)
         notes = _notes(folder)
         if _state(folder) != state:
             raise InfrastructureError(CHANGED.format(folder))
     except OSError as error:
         raise InfrastructureError(UNREAD.format(folder, error.strerror or error)) from error
-    stamp = notes.get("timestamp.txt", b"").decode("utf-8", "replace")
-    digest = _digest(notebooks, stamp)
+    stamp = notes.get(STAMP, b"").decode("utf-8", "replace")
+    digest = _digest(notebooks, stamp, beside)
     submission = Submission(
-        student, notebooks, digest, seed_of(secret, assignment.name, digest), refused
+        student,
+        notebooks,
+        digest,
+        seed_of(secret, assignment.name, digest),
+        refused,
+        candidates=beside.candidates,
+        files=beside.files,
+        beside=beside.names,
+        notices=beside.notices,
     )
-    # nbgrader takes an empty file for none.
-    if not stamp.strip():
-        return Received(submission, None, notes)
+    submitted_at, time_unread = None, ""
     try:
-        return Received(submission, timestamps.read(stamp), notes)
+        # nbgrader takes an empty file for none.
+        submitted_at = timestamps.read(stamp) if stamp.strip() else None
     except UnreadableTime as error:
-        # nbgrader's feedback commands need the file, and fail on a time that they cannot read.
-        return Received(
-            submission, None, {**notes, "timestamp.txt": b""}, TIME_UNREAD.format(error)
-        )
+        time_unread = TIME_UNREAD.format(error)
+    # nbgrader stops releasing feedback to the whole class if either file is missing or not text.
+    # It names a student's page after the secret; this name nobody can guess.
+    unseen = seed_of(secret, "feedback", f"{student}\0{digest}").hex()
+    usable = {
+        STAMP: submitted_at.strftime(STAMP_FORMAT) if submitted_at else "",
+        SECRET: _text(notes.get(SECRET, b"")) or unseen,
+    }
+    return Received(submission, submitted_at, usable, time_unread)
 
 
 def seed_of(secret: bytes, assignment: str, digest: str) -> bytes:
@@ -155,37 +174,42 @@ def _notebooks(
     """Return the notebooks by name, None for one that was not read, and why it was not."""
     notebooks: dict[str, bytes | None] = {}
     refused: dict[str, str] = {}
+    room = MAX_NOTEBOOK_BYTES
     for name in assignment.notebooks:
+        notebooks[name] = None
         try:
-            notebooks[name] = read_regular(folder, f"{name}.ipynb", max_bytes=MAX_NOTEBOOK_BYTES)
+            data = read_regular(folder, f"{name}.ipynb", max_bytes=room)
         except FileNotFoundError:
-            notebooks[name], refused[name] = None, ABSENT.format(name, _other_notebooks(folder))
+            refused[name] = ABSENT.format(name)
         except UnsafeFile as error:
-            notebooks[name], refused[name] = None, REFUSED.format(error)
+            refused[name] = REFUSED.format(error)
+        else:
+            notebooks[name], room = data, room - len(data)
     return notebooks, refused
-
-
-def _other_notebooks(folder: Path) -> str:
-    """Return a hint that names the notebooks under other names."""
-    try:
-        files, _ = walk_regular(folder, Caps())
-    except (UnsafeFile, OSError):
-        return ""
-    names = [printable_name(file.name) for file in files if file.name.endswith(".ipynb")]
-    return f" (found: {', '.join(names[:5])})" if names else ""
 
 
 def _notes(folder: Path) -> dict[str, bytes]:
     notes = {}
-    for name in ("timestamp.txt", "submission_secret.txt"):
+    for name in (STAMP, SECRET):
         with contextlib.suppress(FileNotFoundError, UnsafeFile):
             notes[name] = read_regular(folder, name, max_bytes=MAX_NOTE_BYTES)
     return notes
 
 
-def _digest(notebooks: dict[str, bytes | None], stamp: str) -> str:
+def _text(data: bytes) -> str:
+    """Return a text file's content, empty if nbgrader could not read it."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return ""
+
+
+def _digest(notebooks: dict[str, bytes | None], stamp: str, beside: Beside) -> str:
     total = hashlib.sha256(stamp.encode())
     for name, data in sorted(notebooks.items()):
         total.update(name.encode() + b"\0")
         total.update(b"absent" if data is None else hashlib.sha256(data).digest())
+    # Nothing is added for a submission without other files, so its earlier evidence stays valid.
+    for name, data in sorted(beside.content.items()):
+        total.update(b"beside\0" + os.fsencode(name) + b"\0" + hashlib.sha256(data).digest())
     return total.hexdigest()

@@ -12,6 +12,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from difflib import SequenceMatcher
 
+from nbmark.intake.answers import (
+    COPIES,
+    answers_elsewhere,
+    copied_answers,
+    without_untouched_copies,
+)
 from nbmark.notebooks import Cell
 
 MISSING = "This cell (id: {}) was missing from the submission and was put back."
@@ -31,26 +37,34 @@ Matches = dict[int, int]  # index of a cell in the record → its index in the s
 
 
 def restore(
-    submitted: Sequence[Cell], source: Sequence[Cell], added_later: Collection[str] = ()
+    submitted: Sequence[Cell],
+    source: Sequence[Cell],
+    added_later: Collection[str] = (),
+    released: Sequence[Cell] = (),
 ) -> list[Cell]:
     """Return the submitted cells, with every locked cell as and where the instructor wrote it.
 
     An answer cell keeps its place unless it stands below its own tests. A locked or graded cell
-    that was deleted comes back. If an answer cell cannot be found, the grade cells that would have
-    judged it carry a `doubt`.
+    that was deleted comes back. If an answer cell cannot be found, or several copies of it were
+    filled in, the grade cells that judge it carry a `doubt`.
 
     Parameters
     ----------
     submitted
         The student's cells; empty gives the instructor's cells, without any answer.
     source
-        The instructor's cells. Those without a grade id play no part.
+        The instructor's cells.
     added_later
         Grade ids of cells that came after this submission. A sentence stands in place of each one
         that has points.
+    released
+        The same cells as students receive them, which shows what an untouched answer looks like.
     """
     whole_record = [cell for cell in source if cell.grade_id]
     record = [cell for cell in whole_record if cell.grade_id not in added_later]
+    released_texts = {cell.grade_id: cell.source for cell in released}
+    copied = copied_answers(submitted, record, released_texts)
+    submitted = without_untouched_copies(submitted, record, released_texts)
     matches = _match(submitted, record)
     in_place = _in_place(matches, record)
     record_index_at = {place: index for index, place in matches.items() if index in in_place}
@@ -73,7 +87,8 @@ def restore(
         else:
             continue
         cells.insert(_insertion_index(cells, record[:index]), cell)
-    cells = _with_doubts(cells, record, matches)
+    doubts = answers_elsewhere(cells, source, released_texts)
+    cells = _with_doubts(cells, doubts | _doubts(record, matches, copied))
     # Backwards, because each sentence goes right behind the cell before it.
     for index, cell in reversed([*enumerate(whole_record)]):
         if cell.grade_id in added_later and cell.has_points:
@@ -90,8 +105,8 @@ def _match(submitted: Sequence[Cell], record: Sequence[Cell]) -> Matches:
     alone is a guess, which needs the other matches as its frame.
     """
     index_of = {cell.grade_id: index for index, cell in enumerate(record)}
-    # Copying a cell in Jupyter copies its id. A later cell overwrites an earlier one here, because
-    # nbgrader takes the last one too.
+    # Copying a cell in Jupyter copies its id. A later cell overwrites an earlier one here: students
+    # correct themselves further down, and nbgrader takes the last one too.
     matches = {
         index_of[cell.grade_id]: place
         for place, cell in enumerate(submitted)
@@ -219,14 +234,20 @@ def _put_back(cell: Cell) -> Cell:
     return replace(cell, restored=True)
 
 
-def _with_doubts(cells: list[Cell], record: Sequence[Cell], matches: Matches) -> list[Cell]:
-    """Return the cells with a doubt at every grade cell that would have judged a missing answer."""
+def _doubts(record: Sequence[Cell], matches: Matches, copied: Collection[str]) -> dict[str, str]:
+    """Return a doubt for every grade cell whose answer cell is missing or was copied."""
     doubts: dict[str, str] = {}
-    missing_answer = ""
+    doubt = ""
     for index, cell in enumerate(record):
         # A grade cell judges the last answer cell above it.
         if cell.is_solution:
-            missing_answer = "" if index in matches else cell.grade_id
-        if missing_answer and cell.is_grade:
-            doubts[cell.grade_id] = DOUBT.format(missing_answer)
+            doubt = COPIES.format(cell.grade_id) if cell.grade_id in copied else ""
+            if index not in matches:
+                doubt = DOUBT.format(cell.grade_id)
+        if doubt and cell.is_grade:
+            doubts[cell.grade_id] = doubt
+    return doubts
+
+
+def _with_doubts(cells: Sequence[Cell], doubts: Mapping[str, str]) -> list[Cell]:
     return [replace(cell, doubt=doubts.get(cell.grade_id, "")) for cell in cells]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any
 
 from nbmark.checks.points import earned_by
 from nbmark.models import CheckResult, Graded, GradedCell
 from nbmark.notebooks import Cell, write_notebook
+from nbmark.running.no_run import NOT_GRADED
 
 RAISED = "This answer could not be graded automatically. A person will look at it."
 PLAIN_FAILURE = "Your answer does not pass this check yet."
@@ -22,6 +23,7 @@ UNREADABLE = """\
 
 It has earned no automatic points so far, and a person will look at it. Please submit it again, or \
 ask your instructor. The cells below are the tasks of the assignment."""
+ABOUT_FILES = "**About the files that you handed in**"
 # Word, sign, text colour, background. Every colour has a contrast of at least 4.5 to 1, and the
 # word and the sign tell the results apart for readers who see no colours.
 STYLES = {
@@ -35,18 +37,22 @@ BOX = "border-left:4px solid {0};background-color:{1};color:#1a1a1a;padding:6px 
 
 def autograded_notebook(graded: Graded, name: str) -> bytes:
     """Return the bytes of a graded notebook: the student's cells, their outputs, the feedback."""
-    run_cells = list(graded.notebooks[name])
-    if name in graded.unreadable:
-        run_cells.insert(0, _explanation(graded.unreadable[name]))
-    cells, outputs, counts = [], {}, {}
-    for index, cell in enumerate(run_cells):
+    cells = [_text_cell(text) for text in _preface(graded, name)]
+    outputs: dict[int, list[Any]] = {}
+    counts: dict[int, int | None] = {}
+    for cell in graded.notebooks[name]:
+        index = len(cells)
         cells.append(Cell(cell.kind, cell.source, cell.nbgrader, cell.attachments, cell.restored))
-        results = graded.results_at(str(cell.nbgrader.get("grade_id", "")))
+        if cell.kind != "code":  # only code has outputs
+            cells += [_text_cell(f"*{cell.doubt}*")] if cell.doubt else []
+            continue
+        results = graded.results_at(cell.grade_id)
         lost = earned_by(results) < _possible(results)
         notes = [*_notes(cell), BY_CLOCK if graded.stopped_by_clock and lost else ""]
-        outputs[index] = [*cell.outputs, *map(_text, filter(None, notes))]
-        # `verify` refuses checks at any other kind of cell, because only code has outputs.
-        if results and cells[-1].is_autograded:
+        outputs[index] = [*cell.outputs, *map(_printed, filter(None, notes))]
+        # An unreadable notebook has one explanation at its top. `verify` refuses checks at any
+        # cell that is not autograded.
+        if results and cell.is_test and name not in graded.unreadable:
             outputs[index].append(_display(as_text(results), as_html(results)))
         counts[index] = cell.execution_count
     return write_notebook(cells, outputs, counts)
@@ -96,17 +102,24 @@ def sentences(graded: Graded) -> tuple[tuple[str, str], ...]:
 
 def summary(graded: Graded) -> str:
     """Return the most important sentence about a submission, for a line of a table."""
-    if graded.unreadable:
-        return next(iter(graded.unreadable.values()))
     # An error in one task often explains what is missing in others, so it comes first.
     first: list[str] = []
     others: list[str] = []
     for result in graded.results:
         state = graded.reached.get(result.check.cell)
-        (first if state and state.trouble else others).append(diagnosis(result))
-    different = list(dict.fromkeys(filter(None, [*first, *others])))
-    if graded.stopped_by_clock and different:
-        different.insert(0, BY_CLOCK)
+        if result.says != NOT_GRADED:  # the reason of an unreadable notebook says it once
+            (first if state and state.trouble else others).append(diagnosis(result))
+    diagnoses = list(filter(None, [*first, *others]))
+    notices = [notice for some in graded.notices.values() for notice in some]
+    texts = [
+        *graded.unreadable.values(),
+        *([BY_CLOCK] if graded.stopped_by_clock and diagnoses else []),
+        *(notice.says for notice in notices if notice.needs_look),
+        # A file that was not there may be the cause, but only of points that were lost.
+        *(notice.says for notice in notices if diagnoses and not notice.needs_look),
+        *diagnoses,
+    ]
+    different = list(dict.fromkeys(texts))
     more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
     return different[0] + more if different else "all right"
 
@@ -125,8 +138,8 @@ def _notes(cell: GradedCell) -> list[str]:
     return [cell.note, RESTORED if cell.restored else "", cell.doubt]
 
 
-def _text(note: str) -> dict[str, Any]:
-    return {"output_type": "stream", "name": "stdout", "text": note + "\n"}
+def _printed(text: str) -> dict[str, Any]:
+    return {"output_type": "stream", "name": "stdout", "text": text + "\n"}
 
 
 def _display(text: str, html: str) -> dict[str, Any]:
@@ -134,5 +147,13 @@ def _display(text: str, html: str) -> dict[str, Any]:
     return {"output_type": "display_data", "metadata": {}, "data": data}
 
 
-def _explanation(reason: str) -> GradedCell:
-    return GradedCell("markdown", UNREADABLE.format(reason), {}, {})
+def _preface(graded: Graded, name: str) -> Iterator[str]:
+    """Yield the texts at the top of a notebook's page."""
+    if name in graded.unreadable:
+        yield UNREADABLE.format(graded.unreadable[name])
+    if notices := graded.notices.get(name):
+        yield "\n".join([ABOUT_FILES, "", *(f"* {notice.says}" for notice in notices)])
+
+
+def _text_cell(text: str) -> Cell:
+    return Cell("markdown", text)

@@ -123,8 +123,10 @@ class Records:
         self._store(graded)
         folder = self._folders.autograded(graded.student, graded.assignment)
         with replaced_folder(folder) as fresh:
-            for name, data in {**_notebooks(graded), **received.notes}.items():
+            for name, data in _notebooks(graded).items():
                 write_synced(fresh / name, data)
+            for name, text in received.notes.items():
+                write_synced(fresh / name, text.encode())
         penalty = self._gradebook.record(graded, points, self._time(received), before)
         self._complete(graded)
         return _noted(_row("graded", graded, points), received.time_unread, penalty)

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from nbmark.course.imports import imported_by
 from nbmark.errors import CheckFailed
@@ -284,17 +285,23 @@ class NotebookRun:
 
     def _graded(self, index: int, cell: Cell) -> GradedCell:
         run = self._runs.get(index)  # None for text
-        return GradedCell(
-            kind=cell.kind,
-            source=cell.source,
-            nbgrader=dict(cell.nbgrader),
-            attachments={
-                name: dict(data_by_type) for name, data_by_type in cell.attachments.items()
-            },
-            restored=cell.restored,
+        return as_graded(
+            cell,
             status=run.status if run else "",
             outputs=clean(run.outputs, truncated=run.truncated) if run else [],
             execution_count=run.execution_count if run else None,
             note=self._notes.get(index, ""),
-            doubt=cell.doubt,
         )
+
+
+def as_graded(cell: Cell, **result: Any) -> GradedCell:
+    """Return a cell with the result of running it."""
+    return GradedCell(
+        kind=cell.kind,
+        source=cell.source,
+        nbgrader=dict(cell.nbgrader),
+        attachments={name: dict(data_by_type) for name, data_by_type in cell.attachments.items()},
+        restored=cell.restored,
+        doubt=cell.doubt,
+        **result,
+    )

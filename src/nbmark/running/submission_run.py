@@ -6,7 +6,7 @@ right after that cell.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -15,6 +15,7 @@ from nbmark.limits import Limits
 from nbmark.models import AnsweredQuestion, CellState, GradedCell, NotebookContext
 from nbmark.notebooks import Cell
 from nbmark.running.budget import Budget
+from nbmark.running.no_run import NoRun
 from nbmark.running.notebook_run import NotebookRun, OpenSession
 
 
@@ -29,7 +30,9 @@ class Run:
         Called for each notebook's first cell, and whenever a notebook needs a new process. There
         is never more than one session: each notebook runs to its end before the next one begins.
     context
-        The student's id and the assignment's files, for each notebook.
+        The student's id and the files beside the notebooks, for each notebook.
+    unreadable
+        The notebooks that could not be read. They are not run, and no check passes there.
 
     Attributes
     ----------
@@ -47,13 +50,16 @@ class Run:
         limits: Limits,
         open_session: OpenSession,
         context: NotebookContext,
+        unreadable: Collection[str] = (),
     ) -> None:
         self.evidence: list[AnsweredQuestion] = []
         self.reached: dict[str, CellState] = {}
         self.spent_s = {"start": 0.0, "cells": 0.0, "questions": 0.0}
         budget = Budget(limits)
-        self._runs = {
-            name: NotebookRun(cells, limits, budget, open_session, context, self.spent_s)
+        self._runs: dict[str, NotebookRun | NoRun] = {
+            name: NoRun(cells)
+            if name in unreadable
+            else NotebookRun(cells, limits, budget, open_session, context, self.spent_s)
             for name, cells in notebooks.items()
         }
         self._run_of_cell = {

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # Students may nest folders without end, and each level keeps a descriptor open during the walk.
 MAX_DEPTH = 8
+LONGEST_NAME = 255  # bytes; the limit of every common file system
 # The system's errors if a link, a file or a socket lies in place of the file or folder to open.
 # Any other error is the machine's fault, not the student's.
 WRONG_KIND = (errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
@@ -67,13 +70,26 @@ def read_regular(folder: Path, name: str, *, max_bytes: int, owner: int | None =
     """
     with _opened(folder, name) as fd:
         _refuse_unless_plain(os.fstat(fd), name, max_bytes, owner)
-        data = b""
+        data = bytearray()
         while chunk := os.read(fd, 1 << 20):
             data += chunk
             # The student may still be writing to the file, so its size above proves nothing.
             if len(data) > max_bytes:
-                raise UnsafeFile(f"{printable_name(name)} is larger than {max_bytes} bytes")
-        return data
+                raise UnsafeFile(_too_large(name, max_bytes))
+        return bytes(data)
+
+
+def read_start(folder: Path, name: str, max_bytes: int) -> bytes:
+    """Return the first bytes of a regular file of any size below `folder`.
+
+    Raises
+    ------
+    UnsafeFile, OSError
+        As `read_regular` does.
+    """
+    with _opened(folder, name) as fd:
+        _refuse_unless_plain(os.fstat(fd), name, sys.maxsize, None)
+        return os.read(fd, max_bytes)
 
 
 def walk_regular(
@@ -147,7 +163,7 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     A half-filled folder never has the name of `folder`. A kill may leave one behind under a name
     that starts with a dot; the next call removes it.
     """
-    fresh, old = (folder.with_name(f".{folder.name}.{word}") for word in ("new", "old"))
+    fresh, old = (folder.with_name(f".{_shortened(folder.name)}.{w}") for w in ("new", "old"))
     for stale in (fresh, old):
         shutil.rmtree(stale, ignore_errors=True)
     fresh.mkdir(parents=True)
@@ -231,9 +247,19 @@ def _refuse_unless_plain(
     if status.st_nlink > 1:
         raise UnsafeFile(f"{printable_name(name)} has a second name elsewhere (a hard link)")
     if status.st_size > max_bytes:
-        raise UnsafeFile(f"{printable_name(name)} is larger than {max_bytes} bytes")
+        raise UnsafeFile(_too_large(name, max_bytes))
     if owner is not None and status.st_uid != owner:
         raise UnsafeFile(f"{printable_name(name)} belongs to another user")
+
+
+def _too_large(name: str, max_bytes: int) -> str:
+    return f"{printable_name(name)} is larger than {max_bytes} bytes"
+
+
+def _shortened(name: str) -> str:
+    """Return the name of a folder, or its hash if nothing could be added to such a long name."""
+    data = os.fsencode(name)
+    return name if len(data) <= LONGEST_NAME - 5 else hashlib.sha256(data).hexdigest()
 
 
 def make_private(folder: Path) -> Path:
