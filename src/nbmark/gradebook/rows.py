@@ -167,6 +167,8 @@ def write_grades(
             )
             _review_again(grade, needs_look, needed_look, auto_score != grade.auto_score)
         grade.auto_score = auto_score
+    # The page of an unreadable notebook says why it has no answers.
+    silent = set() if notebook.name in graded.unreadable else unanswered
     for comment in notebook.comments:
         comment.auto_comment = NO_RESPONSE if comment.name in silent else None
 
