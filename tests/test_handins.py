@@ -17,7 +17,7 @@ from helpers import HALF, RIGHT, STAMP, dump_gradebook
 from nbmark.course.course import Assignment, Course
 from nbmark.course.folders import Folders, load_config
 from nbmark.intake.choose import Chosen, choose
-from nbmark.intake.receive import Inbox, receive
+from nbmark.intake.receive import Inbox
 from nbmark.models import Check, CheckResult, Graded
 from nbmark.notebooks import Cell, read_notebook, write_notebook
 from nbmark.records import evidence
@@ -480,8 +480,8 @@ def part_of(toy: Toy, part: str, answers: dict[str, str]) -> list[Cell]:
 
 def chosen(assignment: Assignment, files: Files) -> Chosen:
     submit(assignment.course.root, "ada", "pair", files)
-    folder = assignment.course.root / "submitted" / "ada" / "pair"
-    return choose(assignment, receive(assignment, "ada", folder, b"").submission)
+    folders = Folders.of_course(load_config(assignment.course.root))
+    return choose(assignment, Inbox(assignment, folders).receive("ada").submission)
 
 
 def test_swapped_notebooks_of_an_assignment_are_told_apart_by_their_cells(toy_course):
