@@ -15,6 +15,8 @@ NOT_GRADED = "The notebook of this task could not be graded; the top of its page
 class NoRun:
     """The cells of an unreadable notebook, with the interface of a `NotebookRun`."""
 
+    stopped_by_clock = False
+
     def __init__(self, cells: Sequence[Cell]) -> None:
         self.cells = list(cells)
 
