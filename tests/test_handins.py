@@ -79,14 +79,16 @@ def submit(course: Path, student: str, assignment: str, files: Files) -> Path:
 # The reported cases, on the course's first assignment.
 
 
+REPORTED = "answer-in-own-cell-below copy1-beside ipynb-txt own-files written-copy-at-end".split()
+
+
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
     """Return the results of the hand-ins under ``tests/handins/`` by folder."""
     course = new_course(tmp_path_factory.mktemp("reported"), ROOT, "mse")
-    for folder in (ROOT / "tests" / "handins").iterdir():
-        if folder.is_dir():
-            files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-            submit(course, folder.name, "mse", files)
+    for name in REPORTED:
+        folder = ROOT / "tests" / "handins" / name
+        submit(course, name, "mse", {path.name: path.read_bytes() for path in folder.iterdir()})
     return results_of(course, "mse")
 
 
