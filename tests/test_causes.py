@@ -31,7 +31,7 @@ def grade(pool: CheckPool, cells: list[Cell]) -> Graded:
     """Grade a notebook, and judge its evidence again: every sentence must be the same."""
     submission = submission_of(cells, "mse")
     graded = pool.grade(submission)
-    assert pool.regrade(graded.as_evidence, submission.seed) == graded.results
+    assert pool.regrade(graded.as_evidence, submission.seed, (), ()) == graded.results
     return graded
 
 

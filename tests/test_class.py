@@ -119,7 +119,7 @@ def test_an_unreadable_notebook_gets_zero_points_and_needs_manual_grading(graded
     rows = {row["student"]: row for row in dump_gradebook(graded[0], "mse")}
     for student in ("quin", "rosa"):
         grades = rows[student]["notebooks"]["mse"]["grades"].values()
-        assert all(grade[0] == 0 and grade[3] for grade in grades)
+        assert all(not grade[0] and grade[3] for grade in grades)
 
 
 def test_only_the_owner_can_read_the_evidence(graded):

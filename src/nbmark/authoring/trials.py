@@ -115,13 +115,12 @@ def released(assignment: Assignment, name: str) -> list[Cell]:
     AssignmentError
         If the notebook has not been released.
     """
-    cells = assignment.released[name]
-    if not cells:
+    if name not in assignment.released:
         raise AssignmentError(
             f"no release/{assignment.name}/{name}.ipynb; run 'nbgrader generate_assignment "
             f"{assignment.name} --force --no-db'"
         )
-    return cells
+    return assignment.released[name]
 
 
 def _right(assignment: Assignment, path: Path) -> Trial:

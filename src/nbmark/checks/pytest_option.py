@@ -90,7 +90,7 @@ def _run_of_file(
 
     # The file may have any name, so the notebook with the most grade ids in common is meant.
     notebook = max(sorted(assignment.notebooks), key=shared_cells)
-    released = assignment.released[notebook]
+    released = assignment.released.get(notebook, [])
     cells = {notebook: restore(submitted, assignment.notebooks[notebook], released=released)}
     limits = assignment.limits
     open_session = functools.partial(walls.open_session, sandbox, limits)

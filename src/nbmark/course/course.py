@@ -122,7 +122,7 @@ class Assignment:
 
     @functools.cached_property
     def released(self) -> dict[str, list[Cell]]:
-        """Return the cells of each notebook as students receive it, none if it is not released.
+        """Return the cells of each released notebook as students receive it, by name.
 
         Raises
         ------
@@ -130,7 +130,7 @@ class Assignment:
             If a released notebook cannot be read.
         """
         paths = {name: self.release / f"{name}.ipynb" for name in self.notebooks}
-        return {name: _read(path) if path.exists() else [] for name, path in paths.items()}
+        return {name: _read(path) for name, path in paths.items() if path.exists()}
 
     @functools.cached_property
     def files(self) -> dict[str, bytes]:

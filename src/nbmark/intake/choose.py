@@ -121,7 +121,7 @@ class _Work:
     def of(
         cls, assignment: Assignment, submission: Submission, name: str, submitted: Sequence[Cell]
     ) -> _Work:
-        source, released = assignment.notebooks[name], assignment.released[name]
+        source, released = assignment.notebooks[name], assignment.released.get(name, [])
         cells = restore(submitted, source, submission.added_later, released)
         texts = {cell.grade_id: cell.source for cell in released}
         answers = edited_answers(cells, texts)
