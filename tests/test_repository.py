@@ -95,7 +95,7 @@ def test_every_error_is_defined_and_listed_in_one_module():
 
 
 def test_the_public_names_are_these():
-    names = "Answer CheckFailed Expr Student __version__ approx check fail name"
+    names = "Answer CheckFailed Expr Student __version__ approx check close fail name"
     assert nbmark.__all__ == names.split()
     assert all(hasattr(nbmark, name) for name in nbmark.__all__)
 
