@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from nbmark import approx, fail
+from nbmark.checks.answer import Answer
 from nbmark.checks.plain_data import Opaque
-from nbmark.checks.student import Answer, Student
+from nbmark.checks.student import Student
 from nbmark.errors import CheckFailed
 
 SCALARS = [3, 3.0, np.float32(3), np.float64(3), np.int8(3)]

@@ -8,8 +8,9 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from nbmark.checks.answer import Answer
 from nbmark.checks.plain_data import Opaque
-from nbmark.checks.student import Answer, Student
+from nbmark.checks.student import Student
 from nbmark.errors import CheckFailed
 from nbmark.limits import Limits
 from nbmark.sandbox.session import Session

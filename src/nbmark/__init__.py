@@ -13,9 +13,10 @@ from nbmark._version import __version__
 if TYPE_CHECKING:
     import pytest
 
+    from nbmark.checks.answer import Answer, close, fail
     from nbmark.checks.declare import check
     from nbmark.checks.questions import Expr, name
-    from nbmark.checks.student import Answer, Student, close, fail
+    from nbmark.checks.student import Student
     from nbmark.errors import CheckFailed
 
     approx = pytest.approx
@@ -34,14 +35,14 @@ __all__ = [
 ]
 # Name → the module that defines it.
 HOMES = {
-    "Answer": "nbmark.checks.student",
+    "Answer": "nbmark.checks.answer",
     "CheckFailed": "nbmark.errors",
     "Expr": "nbmark.checks.questions",
     "Student": "nbmark.checks.student",
     "approx": "pytest",
     "check": "nbmark.checks.declare",
-    "close": "nbmark.checks.student",
-    "fail": "nbmark.checks.student",
+    "close": "nbmark.checks.answer",
+    "fail": "nbmark.checks.answer",
     "name": "nbmark.checks.questions",
 }
 
