@@ -1,6 +1,6 @@
 """Plain data: the only values that cross from a student's process to a check.
 
-`sandbox/inside/agent.py` is the other half of the format. An answer is never evaluated, imported
+`sandbox/inside/encoder.py` is the other half of the format. An answer is never evaluated, imported
 or unpickled. An answer in another format raises `UnreadableAnswer`, and the student's check fails.
 """
 
@@ -22,11 +22,11 @@ from nbmark.sandbox.inside import dtypes
 DTYPE_OF = {
     dtype.str: dtype for dtype in (np.dtype(char).newbyteorder("<") for char in dtypes.CHARACTERS)
 }
-# The agent refuses values nested more than 24 deep, so deeper answers come from forged replies.
+# The encoder refuses values nested more than 24 deep, so deeper answers come from forged replies.
 MAX_DEPTH = 64
 MAX_DIMENSIONS = 8
-# An honest answer has at most `agent.MAX_NODES` values with a few of the signs "[{," each. A forged
-# one of the same length could need twenty times its memory.
+# An honest answer has at most `encoder.MAX_NODES` values with a few of the signs "[{," each. A
+# forged one of the same length could need twenty times its memory.
 MAX_SIGNS = 1_000_000
 
 
