@@ -6,7 +6,7 @@ import pytest
 
 from nbmark.errors import unknown
 from nbmark.running import messages
-from nbmark.sandbox.session import CellRun
+from nbmark.sandbox.replies import CellRun
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_one():

@@ -148,7 +148,7 @@ class NotebookContext(Model, frozen=True):
 
 
 class GradedCell(Model, frozen=True):
-    """A cell of the graded notebook with the result of running it (see `session.CellRun`).
+    """A cell of the graded notebook with the result of running it (see `replies.CellRun`).
 
     `outputs` are cleaned. `status` is ``""`` for a cell that is not code. `doubt` says why a person
     must look at a grade cell, or why an answer cell was left as it is; `note` says what happened to

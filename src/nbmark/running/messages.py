@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from nbmark.limits import Limits
 from nbmark.notebooks import Cell
-from nbmark.sandbox.session import CellRun
+from nbmark.sandbox.replies import CellRun
 
 HEADING = re.compile(r"^#{1,4}\s+(?:task\s+)?(\d+)\b", re.I | re.M)
 # The names in braces are fields of `Limits`. `place` is a cell or a check's question about it.

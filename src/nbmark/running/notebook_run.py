@@ -20,7 +20,8 @@ from nbmark.notebooks import Cell
 from nbmark.running import messages
 from nbmark.running.budget import Budget
 from nbmark.running.causes import Causes
-from nbmark.sandbox.session import CellRun, Session
+from nbmark.sandbox.replies import CellRun
+from nbmark.sandbox.session import Session
 from nbmark.untrusted.outputs import clean
 
 OpenSession = Callable[[], Session]

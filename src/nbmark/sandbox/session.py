@@ -9,13 +9,13 @@ import json
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from nbmark.errors import SandboxUnavailable, ServerLost
 from nbmark.limits import Limits
 from nbmark.sandbox.drivers import Driver
 from nbmark.sandbox.inside.clocks import GRACE_CPU_S, GRACE_IDLE_S, longest_s
+from nbmark.sandbox.replies import Answer, CellRun
 from nbmark.sandbox.watchdog import Watchdog
 from nbmark.sandbox.wire import WireClosed, WireGarbage, WireTimeout
 from nbmark.untrusted.text import one_line
@@ -32,48 +32,6 @@ FINAL_STATUSES = ("stuck", "died", "garbage")  # after these the kernel no longe
 STATUSES = ("ok", "error", "timeout", *FINAL_STATUSES)
 # To a student, a cell that resists the interrupt is simply one that took too long.
 REPORTED_AS = {"stuck": "timeout", "garbage": "died"}
-
-
-@dataclass(frozen=True)
-class CellRun:
-    """The result of running one cell.
-
-    Parameters
-    ----------
-    status
-        ``ok``, ``error`` (the cell raised), ``timeout``, ``died`` or ``not run``.
-    outputs
-        The outputs as the kernel sent them: untrusted.
-    size_bytes
-        The size of the reply that held them.
-    limit
-        The limit at which it was stopped: ``cpu``, ``clock`` (its idle time), or "".
-    """
-
-    status: str
-    outputs: list[Any] = field(default_factory=list)
-    truncated: bool = False
-    execution_count: int | None = None
-    error_name: str = ""
-    error_message: str = ""
-    size_bytes: int = 0
-    limit: str = ""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The agent's answer to one question.
-
-    Parameters
-    ----------
-    text
-        JSON text, empty if there is none.
-    limit
-        As in `CellRun`.
-    """
-
-    text: str
-    limit: str = ""
 
 
 class Session:
