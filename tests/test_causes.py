@@ -31,7 +31,8 @@ def grade(pool: CheckPool, cells: list[Cell]) -> Graded:
     """Grade a notebook, and judge its evidence again: every sentence must be the same."""
     submission = submission_of(cells, "mse")
     graded = pool.grade(submission)
-    assert pool.regrade(graded.as_evidence, submission.seed, (), ()) == graded.results
+    ids = (submission.aliases, submission.classmates)
+    assert pool.regrade(graded.as_evidence, submission.seed, *ids) == graded.results
     return graded
 
 
