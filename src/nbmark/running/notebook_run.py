@@ -7,19 +7,17 @@ that cell.
 from __future__ import annotations
 
 import contextlib
-import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from nbmark.course.imports import imported_by
 from nbmark.errors import CheckFailed
 from nbmark.limits import Limits
 from nbmark.models import GradedCell, NotebookContext
 from nbmark.notebooks import Cell
 from nbmark.running import messages
 from nbmark.running.budget import Budget
-from nbmark.running.causes import Causes
+from nbmark.running.explanations import Explanations
 from nbmark.sandbox.replies import CellRun
 from nbmark.sandbox.session import Session
 from nbmark.untrusted.outputs import clean
@@ -66,7 +64,7 @@ class NotebookRun:
         self._stopped_because = ""  # once set, no further cell runs
         self._new_processes = 0
         self._session: Session | None = None
-        self._causes = Causes(self.cells, self._has_trouble, self._name_missed_by)
+        self._explanations = Explanations(self.cells, self._runs, self._notes, context.files)
 
     def advance_to(self, grade_id: str) -> None:
         """Run up to and including a grade cell.
@@ -76,13 +74,13 @@ class NotebookRun:
         CheckFailed
             If the cell was skipped or not run, took too long, or ended in an error.
         """
-        target = next(i for i, cell in enumerate(self.cells) if cell.grade_id == grade_id)
+        target = self._index_of(grade_id)
         self._run_until(target)
         run = self._runs[target]
         if target in self._skipped or run.status in ("not run", "timeout"):
             raise CheckFailed(self._notes[target])
         if run.status == "error":
-            raise CheckFailed(self._failure_of_test(target, run))
+            raise CheckFailed(self._explanations.failure_of_test(target))
 
     def ask(self, question: str) -> str:
         """Return the answer to a question in the state after the last cell, as JSON text.
@@ -111,68 +109,11 @@ class NotebookRun:
 
     def trouble_before(self, grade_id: str) -> str:
         """Return the first thing that went wrong in the cells of a task, empty if nothing did."""
-        target = next(i for i, cell in enumerate(self.cells) if cell.grade_id == grade_id)
-        start = target
-        while start > 0 and not self.cells[start - 1].is_grade:
-            start -= 1
-        # nbgrader's own line in place of an answer is no trouble: the answer is still missing.
-        first = next((i for i in range(start, target) if self._has_trouble(i, stubs=False)), None)
-        return "" if first is None else self._trouble_at(first)
+        return self._explanations.trouble_before(self._index_of(grade_id))
 
     def why_missing(self, name: str) -> str:
         """Return why a name has no value after the last cell, empty if no cell explains it."""
-        return self._why_missing(name, self._next)
-
-    def _failure_of_test(self, target: int, run: CellRun) -> str:
-        """Return the sentences for a visible test that ended in an error, the cause first."""
-        name = messages.missing_name(run.error_name, run.error_message)
-        cause = self._why_missing(name, target) if name else ""
-        if cause:
-            return cause
-        failure = messages.error(
-            run, "The visible test of this task", self._libraries, ended="failed"
-        )
-        return f"{self.trouble_before(self.cells[target].grade_id)} {failure}".strip()
-
-    def _why_missing(self, name: str, before: int) -> str:
-        cause = self._causes.of_missing(name, before)
-        if cause is not None:
-            return messages.missing(name, self._sentence(cause))
-        later = self._causes.later(name, before)
-        return "" if later is None else messages.later(name, self._place(later))
-
-    def _trouble_at(self, index: int) -> str:
-        """Return what went wrong in a cell, the cause first."""
-        name = self._name_missed_by(index)
-        return (name and self._why_missing(name, index)) or self._sentence(index)
-
-    def _sentence(self, index: int) -> str:
-        if index in self._notes:
-            return self._notes[index]
-        return messages.error(self._runs[index], self._place(index), self._libraries)
-
-    def _has_trouble(self, index: int, *, stubs: bool = True) -> bool:
-        run = self._runs.get(index)
-        if index in self._notes:
-            return True
-        return run is not None and run.status == "error" and (stubs or not messages.is_stub(run))
-
-    def _name_missed_by(self, index: int) -> str:
-        run = self._runs.get(index)
-        if index in self._notes or run is None:
-            return ""
-        return messages.missing_name(run.error_name, run.error_message)
-
-    @functools.cached_property
-    def _libraries(self) -> str:
-        """Return the libraries that the assignment's own cells and files import, for a sentence."""
-        own = [cell.source for cell in self.cells if cell.is_locked]
-        beside = {
-            name.removesuffix(".py"): data.decode("utf-8", "replace")
-            for name, data in self._context.files.items()
-            if name.endswith(".py")
-        }
-        return messages.library_names(imported_by(own, beside))
+        return self._explanations.why_missing(name, self._next)
 
     def end(self) -> None:
         """Run the remaining cells and close the session; no question can be asked afterwards."""
@@ -280,6 +221,9 @@ class NotebookRun:
             yield
         finally:
             self._spent_s[phase] += time.monotonic() - started_at
+
+    def _index_of(self, grade_id: str) -> int:
+        return next(i for i, cell in enumerate(self.cells) if cell.grade_id == grade_id)
 
     def _place(self, index: int) -> str:
         return messages.place_of(self.cells, index)
