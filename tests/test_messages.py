@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nbmark.errors import unknown
-from nbmark.running import messages
+from nbmark.running import exceptions
 from nbmark.sandbox.replies import CellRun
 
 
@@ -46,20 +46,20 @@ def error_run(trace: list[str], message: str = "") -> CellRun:
 
 
 def test_a_task_without_an_answer_asks_for_the_students_own_code():
-    assert "put your own code" in messages.error(error_run(STUB_TRACE), "Task 4", "NumPy")
+    assert "put your own code" in exceptions.error(error_run(STUB_TRACE), "Task 4", "NumPy")
 
 
 @pytest.mark.parametrize(
     "run", [error_run(LIBRARY_TRACE), error_run(STUB_TRACE, "Cannot convert a symbolic tensor")]
 )
 def test_an_error_of_a_library_is_not_taken_for_a_missing_answer(run):
-    sentence = messages.error(run, "Task 4", "NumPy")
+    sentence = exceptions.error(run, "Task 4", "NumPy")
     assert sentence.startswith("Task 4 ended in an error: NotImplementedError")
 
 
 @pytest.mark.parametrize(("name", "message", "sentence"), EXPLAINED)
 def test_each_common_error_is_explained_to_a_beginner(name, message, sentence):
-    explained = messages.explain("Task 4", name, message)
+    explained = exceptions.explain("Task 4", name, message)
     assert explained.startswith("Task 4 ")
     assert sentence in explained
 
@@ -88,12 +88,12 @@ def test_each_common_error_is_explained_to_a_beginner(name, message, sentence):
 )
 def test_an_error_shows_neither_our_machine_nor_half_a_word(message, readable):
     end = "…" if readable.endswith("…") else "."
-    assert messages.explain("f(1)", "ValueError", message) == (
+    assert exceptions.explain("f(1)", "ValueError", message) == (
         f"f(1) ended in an error: ValueError: {readable}".removesuffix(".").rstrip("…") + end
     )
 
 
 def test_a_sentence_names_the_libraries_that_the_assignment_imports():
     modules = ["tensorflow.keras", "numpy", "time"]
-    assert messages.library_names(modules) == "NumPy and TensorFlow"
-    assert "the libraries" in messages.library_names(["time"])
+    assert exceptions.library_names(modules) == "NumPy and TensorFlow"
+    assert "the libraries" in exceptions.library_names(["time"])

@@ -9,7 +9,7 @@ from nbmark.checks.answer import MISSING_ANSWER, Answer
 from nbmark.checks.plain_data import decode, parse
 from nbmark.checks.questions import Expr, as_expr, canonical, mapped, name, probed, text_of, tree_of
 from nbmark.errors import CheckFailed, UnreadableAnswer
-from nbmark.running import messages
+from nbmark.running import exceptions
 from nbmark.untrusted.text import one_line
 
 
@@ -121,11 +121,11 @@ class Student:
         if kind == "raised":
             error_name = one_line(str(error.get("type")), 80)
             message = one_line(str(error.get("message")), 2000)
-            missing = messages.missing_name(error_name, message)
+            missing = exceptions.missing_name(error_name, message)
             is_own = error.get("own") is True
             raise CheckFailed(
                 (missing and self._why_missing(missing))
-                or messages.explain(question_text, error_name, message, is_own=is_own)
+                or exceptions.explain(question_text, error_name, message, is_own=is_own)
             )
         if kind == "interrupted":
             raise CheckFailed(f"{question_text} took too long and was stopped.")

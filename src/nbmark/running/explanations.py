@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from nbmark.course.imports import imported_by
 from nbmark.notebooks import Cell
-from nbmark.running import messages
+from nbmark.running import exceptions, messages
 from nbmark.running.causes import Causes
 from nbmark.sandbox.replies import CellRun
 
@@ -50,12 +50,12 @@ class Explanations:
     def failure_of_test(self, target: int) -> str:
         """Return the sentences for a visible test that ended in an error, the cause first."""
         run = self._runs[target]
-        name = messages.missing_name(run.error_name, run.error_message)
+        name = exceptions.missing_name(run.error_name, run.error_message)
         cause = self.why_missing(name, target) if name else ""
         if cause:
             return cause
         place = "The visible test of this task"
-        failure = messages.error(run, place, self._libraries, ended="failed")
+        failure = exceptions.error(run, place, self._libraries, ended="failed")
         return f"{self.trouble_before(target)} {failure}".strip()
 
     def why_missing(self, name: str, before: int) -> str:
@@ -75,19 +75,19 @@ class Explanations:
         if index in self._notes:
             return self._notes[index]
         place = messages.place_of(self._cells, index)
-        return messages.error(self._runs[index], place, self._libraries)
+        return exceptions.error(self._runs[index], place, self._libraries)
 
     def _has_trouble(self, index: int, *, stubs: bool = True) -> bool:
         run = self._runs.get(index)
         if index in self._notes:
             return True
-        return run is not None and run.status == "error" and (stubs or not messages.is_stub(run))
+        return run is not None and run.status == "error" and (stubs or not exceptions.is_stub(run))
 
     def _name_missed_by(self, index: int) -> str:
         run = self._runs.get(index)
         if index in self._notes or run is None:
             return ""
-        return messages.missing_name(run.error_name, run.error_message)
+        return exceptions.missing_name(run.error_name, run.error_message)
 
     @functools.cached_property
     def _libraries(self) -> str:
@@ -98,4 +98,4 @@ class Explanations:
             for name, data in self._files.items()
             if name.endswith(".py")
         }
-        return messages.library_names(imported_by(own, beside))
+        return exceptions.library_names(imported_by(own, beside))
