@@ -37,6 +37,8 @@ class Case:
         Grade id of any other cell → its source, or ``DELETE``.
     metadata
         Grade id → changes of its nbgrader metadata, or of the cell's type (``cell_type``).
+    file_name
+        The name under which the notebook is submitted; empty for its own.
     file
         Name → raw text of a file that is submitted instead of the notebook.
     points, says
@@ -55,6 +57,7 @@ class Case:
     mistakes: list[str] = field(default_factory=list)
     other_cells: dict[str, str] = field(default_factory=dict)
     metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
+    file_name: str = ""
     file: dict[str, str] = field(default_factory=dict)
 
     def files(self) -> dict[str, bytes]:
@@ -79,7 +82,7 @@ class Case:
         notebook["cells"] = cells
         # Not escaped, as Jupyter saves it.
         text = json.dumps(notebook, indent=1, ensure_ascii=False)
-        return {f"{self.assignment}.ipynb": text.encode()}
+        return {self.file_name or f"{self.assignment}.ipynb": text.encode()}
 
     def _changes(self) -> dict[str, str]:
         """Return the cells that differ from the base: grade id → source."""

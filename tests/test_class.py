@@ -117,9 +117,15 @@ def test_no_script_of_a_student_stays_in_an_autograded_notebook(graded):
 
 def test_an_unreadable_notebook_gets_zero_points_and_needs_manual_grading(graded):
     rows = {row["student"]: row for row in dump_gradebook(graded[0], "mse")}
-    for student in ("quin", "rosa"):
-        grades = rows[student]["notebooks"]["mse"]["grades"].values()
-        assert all(not grade[0] and grade[3] for grade in grades)
+    grades = rows["quin"]["notebooks"]["mse"]["grades"].values()
+    assert all(grade[0] == 0 and grade[3] for grade in grades)
+
+
+def test_a_notebook_under_another_name_keeps_its_points_and_needs_one_look(graded):
+    rows = {row["student"]: row for row in dump_gradebook(graded[0], "mse")}
+    grades = rows["rosa"]["notebooks"]["mse"]["grades"]
+    looked_at = {name for name, grade in grades.items() if grade[3]}
+    assert looked_at == {"table", "written"}
 
 
 def test_only_the_owner_can_read_the_evidence(graded):

@@ -20,8 +20,6 @@ from nbmark.untrusted.files import make_private, write_atomic
 
 INCOMPLETE = "has no complete grading; run: {}"
 UNUSABLE = "its evidence, {}, {}; run: {}"
-
-
 FAILURE = "not-graded.txt"
 
 
