@@ -441,13 +441,27 @@ def test_own_files_that_the_assignment_lets_in_are_there_and_others_are_named(wi
     assert "1 regraded, 0 differ (0 in points), 1 had to run again" in completed.stdout
 
 
+def test_own_files_are_not_parsed_and_hidden_ones_do_not_hide_them(with_own_files):
+    course, toy = with_own_files, Toy(with_own_files)
+    deep = b"x = " + b"-" * 50_000 + b"1"
+    broken = toy.file({"a-answer": "1 / 0"})
+    submit(course, "gus", "toy", {"toy.ipynb": broken, "helpers.py": deep})
+    own = {"helpers.py": b"def double(x): return 2 * x", "data/a.txt": b"3"}
+    history = {f".git/{number}": b"" for number in range(250)}
+    submit(course, "hal", "toy", {"toy.ipynb": toy.file(HELPED), **own, **history})
+    results = results_of(course, "toy")
+    assert "ZeroDivisionError: division by zero" in results["gus"].page
+    assert results["gus"].marked <= {"w"}
+    assert results["hal"].points == 3
+
+
 def test_an_own_file_belongs_to_the_digest_and_a_plain_submission_keeps_its_own(with_own_files):
     toy = Toy(with_own_files)
 
     def digest(files: Files) -> str:
         submit(with_own_files, "fay", "toy", files)
         folders = Folders.of_course(load_config(with_own_files))
-        inbox = Inbox(Course(with_own_files).assignment("toy"), folders)
+        inbox = Inbox(Course(with_own_files).assignment("toy"), folders, {})
         return inbox.receive("fay").submission.digest
 
     notebook = toy.file(DONE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,14 @@ def test_the_id_of_another_student_is_nobodys_alias(toy_course):
     submission = box.receive("zoe").submission
     assert "jupyter-zoe" not in submission.aliases
     assert submission.classmates == ("jupyter-zoe", "zoe")
+
+
+def test_a_folder_that_is_no_students_makes_nobody_a_classmate(toy_course):
+    submit_toy(toy_course, "zoe", RIGHT)
+    os.makedirs(os.fsencode(toy_course) + b"/submitted/\xff/toy")
+    folders = Folders.of_course(load_config(toy_course))
+    box = Inbox(Course(toy_course).assignment("toy"), folders, {})
+    assert box.receive("zoe").submission.classmates == ("zoe",)
 
 
 def numbers_of(student: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from conftest import run
 from helpers import HALF, RIGHT, dump_gradebook, submit_toy
+from nbmark.notebooks import Cell, read_notebook, write_notebook
 
 LATER = "2026-11-02 11:00:00.000000 UTC"
 
@@ -61,6 +62,13 @@ def test_grading_the_same_submission_by_force_lists_nothing_for_review(marked):
 
 def test_only_a_changed_written_answer_is_listed_for_review(marked):
     submit_toy(marked, "ada", HALF, "Because of the sum.")
+    assert grade(marked) == {**REVIEWED, "w": [None, 1.0, None, True]}
+
+
+def test_a_cell_added_below_a_written_answer_is_listed_for_review(marked):
+    path = marked / "submitted" / "ada" / "toy" / "toy.ipynb"
+    cells = [*read_notebook(path.read_bytes()), Cell("markdown", "And because of the sum.")]
+    path.write_bytes(write_notebook(cells, {}, {}))
     assert grade(marked) == {**REVIEWED, "w": [None, 1.0, None, True]}
 
 

@@ -139,12 +139,19 @@ class NotebookContext(Model, frozen=True):
     student
         The student's id: the value of ``JUPYTERHUB_USER``.
     files
-        Name → bytes of the files beside the notebook: the assignment's own, and those of the
-        student that the assignment lets in.
+        Name → bytes of the assignment's own files beside the notebook.
+    own_files
+        The same for the student's files that the assignment lets in. Nothing here parses them.
     """
 
     student: str
     files: Mapping[str, bytes] = {}
+    own_files: Mapping[str, bytes] = {}
+
+    @property
+    def all_files(self) -> dict[str, bytes]:
+        """Return all files beside the notebook; the assignment's own win."""
+        return {**self.own_files, **self.files}
 
 
 class GradedCell(Model, frozen=True):

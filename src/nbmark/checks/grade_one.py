@@ -98,8 +98,7 @@ class Checks:
         started_at = time.monotonic()
         assignment = self._assignment
         chosen = choose(assignment, submission)
-        files = {**submission.files, **assignment.files}
-        context = NotebookContext(submission.student, files)
+        context = NotebookContext(submission.student, assignment.files, submission.files)
         run = Run(chosen.cells, assignment.limits, sessions.open, context, chosen.unreadable)
         results: list[CheckResult] = []
         try:

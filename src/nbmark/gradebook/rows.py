@@ -205,13 +205,23 @@ def _same_answers(old: Graded, new: Graded, notebook: str) -> set[str]:
 
 
 def _answers(cells: Iterable[GradedCell]) -> dict[str, list[tuple[str, str]]]:
-    """Return what the student wrote for each grade cell: since the grade cell before it."""
-    answers, answer = {}, []
+    """Return what the student wrote for each grade cell: since the grade cell before it.
+
+    Cells that were added below a grade cell may go on with its answer, so they count there as well.
+    """
+    answers: dict[str, list[tuple[str, str]]] = {}
+    answer: list[tuple[str, str]] = []
+    above: list[tuple[str, str]] = []  # the answer of the grade cell above, as long as it may go on
     for cell in cells:
-        if not cell.nbgrader or cell.nbgrader.get("solution"):
+        if cell.nbgrader.get("solution"):
+            above = []
+            answer.append((cell.kind, cell.source))
+        elif not cell.nbgrader:
+            above.append((cell.kind, cell.source))
             answer.append((cell.kind, cell.source))
         if cell.nbgrader.get("grade"):
-            answers[str(cell.nbgrader.get("grade_id"))], answer = answer, []
+            answers[str(cell.nbgrader.get("grade_id"))] = above = answer
+            answer = []
     return answers
 
 

@@ -86,15 +86,17 @@ def read_beside(assignment: Assignment, folder: Path, max_candidate_bytes: int) 
 def _names(assignment: Assignment, folder: Path) -> Iterator[str]:
     """Yield the paths of the student's files below `folder`, except the notebooks themselves."""
     try:
-        files, _ = walk_regular(folder, LISTED)
+        files, _ = walk_regular(folder, LISTED, ignored=_is_leftover)
     except UnsafeFile:  # a link in place of the folder: the notebooks' own errors say so
         return
     notebooks = {f"{name}.ipynb" for name in assignment.notebooks}
     for file in files:
-        parts = file.name.split("/")
-        is_hidden = any(part.startswith(".") or part in LEFTOVERS for part in parts)
-        if not is_hidden and parts[0] not in NBGRADERS and file.name not in notebooks:
+        if file.name.split("/")[0] not in NBGRADERS and file.name not in notebooks:
             yield file.name
+
+
+def _is_leftover(name: str) -> bool:
+    return name.startswith(".") or name in LEFTOVERS
 
 
 def _is_let_in(assignment: Assignment, name: str) -> bool:

@@ -175,13 +175,12 @@ class SafeCollect(ExchangeCollect):  # type: ignore[misc]  # nbgrader has no typ
         owner = os.lstat(entry.path).st_uid if self.check_owner else None
         caps = Caps(self.max_files, self.max_file_bytes, self.max_total_bytes)
         ignored = ignore_patterns(exclude=self.coursedir.ignore, include=self.coursedir.include)
-        files, skipped = walk_regular(entry.path, caps, owner)
+        files, skipped = walk_regular(
+            entry.path, caps, owner, lambda name: bool(ignored(str(entry.path), [name]))
+        )
         for error in skipped:
             self._report(entry.path.name, str(error))
         for file in files:
-            *folders, name = file.name.split("/")
-            if any(ignored(str(entry.path), [part]) for part in (*folders, name)):
-                continue
             # The student may change the file after the walk, so reading checks it again.
             data = read_regular(entry.path, file.name, max_bytes=self.max_file_bytes, owner=owner)
             (target / file.name).parent.mkdir(parents=True, exist_ok=True)

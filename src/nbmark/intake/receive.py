@@ -21,6 +21,7 @@ from nbmark.intake.beside import Beside, read_beside
 from nbmark.intake.identity import aliases_of
 from nbmark.models import Submission
 from nbmark.untrusted.files import read_regular
+from nbmark.untrusted.names import unfit_as_id
 
 # All notebooks of a submission together, and the files that may be notebooks under other names. In
 # base64 they fit into one frame to a check process. Saved outputs are dropped there, not before.
@@ -75,13 +76,15 @@ class Inbox:
     Attributes
     ----------
     class_ids
-        The ids of all students with a submission.
+        The ids of all students with a submission, without folders that are no student's.
     """
 
     def __init__(
         self, assignment: Assignment, folders: Folders, lms_user_ids: Mapping[str, str]
     ) -> None:
-        self.class_ids = tuple(folders.students(assignment.name))
+        # Checks calculate with these ids, so a folder with a hostile name may not be among them.
+        names = folders.students(assignment.name)
+        self.class_ids = tuple(name for name in names if not unfit_as_id(name))
         self._assignment = assignment
         self._folders = folders
         self._lms_user_ids = lms_user_ids

@@ -173,7 +173,9 @@ class NotebookRun:
         with self._timed("start"):
             self._session = self._open_session()
             self._session.allow(budget.idle_s, budget.cpu_s)
-            self._session.furnish(self._context.files, {"JUPYTERHUB_USER": self._context.student})
+            self._session.furnish(
+                self._context.all_files, {"JUPYTERHUB_USER": self._context.student}
+            )
         return not self._note_end()
 
     def _note_end(self) -> bool:

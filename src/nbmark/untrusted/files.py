@@ -14,7 +14,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,13 +93,23 @@ def read_start(folder: Path, name: str, max_bytes: int) -> bytes:
 
 
 def walk_regular(
-    folder: Path, caps: Caps, owner: int | None = None
+    folder: Path,
+    caps: Caps,
+    owner: int | None = None,
+    ignored: Callable[[str], bool] = lambda name: False,
 ) -> tuple[list[FileEntry], list[UnsafeFile]]:
-    """Return every regular file below `folder`, and the reasons why other entries were left out."""
+    """Return every regular file below `folder`, and the reasons why other entries were left out.
+
+    Parameters
+    ----------
+    ignored
+        Name of a file or folder → whether it does not count. A folder may hold thousands of files
+        of a program's own, and these must not use up the caps.
+    """
     files: list[FileEntry] = []
     skipped: list[UnsafeFile] = []
     total = 0
-    for name, status in _entries(_open_folder(folder), "", 0):
+    for name, status in _entries(_open_folder(folder), ignored):
         try:
             if isinstance(status, UnsafeFile):
                 raise status
@@ -211,13 +221,15 @@ def _open_folder(folder: Path) -> int:
         ) from error
 
 
-def _entries(fd: int, prefix: str, depth: int) -> Iterator[tuple[str, os.stat_result | UnsafeFile]]:
+def _entries(
+    fd: int, ignored: Callable[[str], bool], prefix: str = "", depth: int = 0
+) -> Iterator[tuple[str, os.stat_result | UnsafeFile]]:
     """Yield the entries below an open folder that are not folders, sorted by name; close `fd`.
 
     A folder that cannot be entered is yielded with the reason.
     """
     try:
-        for entry in sorted(os.listdir(fd)):
+        for entry in sorted(entry for entry in os.listdir(fd) if not ignored(entry)):
             name = prefix + entry
             status = os.stat(entry, dir_fd=fd, follow_symlinks=False)
             if not stat.S_ISDIR(status.st_mode):
@@ -231,7 +243,7 @@ def _entries(fd: int, prefix: str, depth: int) -> Iterator[tuple[str, os.stat_re
                     reason = f"{printable_name(name)} cannot be opened ({error.strerror})"
                     yield name, UnsafeFile(reason)
                 else:
-                    yield from _entries(below, name + "/", depth + 1)
+                    yield from _entries(below, ignored, name + "/", depth + 1)
     finally:
         os.close(fd)
 
