@@ -497,7 +497,7 @@ def part_of(toy: Toy, part: str, answers: dict[str, str]) -> list[Cell]:
 def chosen(assignment: Assignment, files: Files) -> Chosen:
     submit(assignment.course.root, "ada", "pair", files)
     folders = Folders.of_course(load_config(assignment.course.root))
-    return choose(assignment, Inbox(assignment, folders).receive("ada").submission)
+    return choose(assignment, Inbox(assignment, folders, {}).receive("ada").submission)
 
 
 def test_swapped_notebooks_of_an_assignment_are_told_apart_by_their_cells(toy_course):
