@@ -239,6 +239,15 @@ def test_the_number_the_size_and_the_depth_of_files_are_limited(toy_course, exch
     assert not any("deep.txt" in file for file in files)
 
 
+def test_files_that_the_course_ignores_leave_room_for_the_others(toy_course, exchange):
+    cache = add_entry(exchange, ME) / "__pycache__"
+    cache.mkdir()
+    for number in range(30):
+        (cache / f"{number}.pyc").write_text("x")
+    collect(toy_course, exchange, max_files=10)
+    assert collected_files(toy_course, ME) == ["timestamp.txt", "toy.ipynb"]
+
+
 @pytest.mark.parametrize("name", ["x" * 255, "é" * 127, "x" * 250 + ".csv"])
 def test_a_file_with_the_longest_possible_name_is_collected(toy_course, exchange, name):
     (add_entry(exchange, ME) / name).write_text("x")
