@@ -100,7 +100,8 @@ def test_answers_below_their_tests_are_named_and_a_written_one_stays_for_a_perso
     )
     assert "`mse` is defined in cell" in result.page
     assert "you wrote into other text cells, so a person will look" in result.page
-    assert result.marked == {"written"}
+    assert "Your answer to this task stands in cell 12 and not in its own cell" in result.says
+    assert {"table", "written"} <= result.marked
     assert not any(
         result.comments[cell] for cell in ("written", "table-answer", "mse-function-answer")
     )

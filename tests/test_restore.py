@@ -86,7 +86,8 @@ def test_a_name_that_is_defined_below_its_tests_is_named_with_its_cell():
     doubts = {c.grade_id: c.doubt for c in restore([*tasks, *own], TASKS[:5], released=RELEASED)}
     assert "`x` is defined in cell 6, below the tests of this task" in doubts["x-answer"]
     assert "`y` is defined in cell 6, below the tests of this task" in doubts["y-answer"]
-    assert doubts["x"] == doubts["y"] == ""
+    assert "Your answer to this task stands in cell 6" in doubts["x"]
+    assert "a person will look" in doubts["y"]
     doubts = {c.grade_id: c.doubt for c in restore([own[0], *tasks], TASKS[:5], released=RELEASED)}
     assert "`x` is defined in cell 1, which runs before this cell" in doubts["x-answer"]
 

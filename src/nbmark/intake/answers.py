@@ -30,6 +30,10 @@ DEFINED_ABOVE = (
     "This cell is as you received it. {names} defined in cell {place}, which runs before this "
     "cell; move your code down into this cell."
 )
+ELSEWHERE = (
+    "Your answer to this task stands in cell {place} and not in its own cell, so a person will "
+    "look at this task."
+)
 # A definition at the left margin: a function, a class, or names before an equals sign. Python's
 # own parser may exhaust the stack on hostile code; this takes linear time.
 DEFINITION = re.compile(
@@ -96,6 +100,8 @@ def answers_elsewhere(
 ) -> dict[str, str]:
     """Return a sentence for each untouched answer cell whose answer may stand in an added cell.
 
+    Where that answer does not count, the task's tests have a sentence too.
+
     Parameters
     ----------
     cells
@@ -120,13 +126,19 @@ def answers_elsewhere(
         wanted = _defined_names(solutions[cell.grade_id])
         defined = [(at, names & wanted) for at, names in definitions if names & wanted]
         if defined:
-            tests = (at for at, other in enumerate(cells) if at > place and other.is_grade)
-            sentences[cell.grade_id] = _about_definitions(defined, place, next(tests, len(cells)))
+            later_tests = (at for at, other in enumerate(cells) if at > place and other.is_grade)
+            tests = next(later_tests, len(cells))
+            sentence, at, names = _definition(defined, place, tests)
+            sentences[cell.grade_id] = sentence.format(names=_listed(names), place=at + 1)
+            if sentence != DEFINED_HERE and tests < len(cells):
+                sentences[cells[tests].grade_id] = ELSEWHERE.format(place=at + 1)
     return sentences
 
 
-def _about_definitions(defined: Sequence[tuple[int, set[str]]], place: int, tests: int) -> str:
-    """Return the sentence about added cells that define the names of an untouched answer.
+def _definition(
+    defined: Sequence[tuple[int, set[str]]], place: int, tests: int
+) -> tuple[str, int, set[str]]:
+    """Return the sentence about one added cell that defines names of an untouched answer.
 
     Parameters
     ----------
@@ -134,16 +146,18 @@ def _about_definitions(defined: Sequence[tuple[int, set[str]]], place: int, test
         Place of an added cell, and the names that it defines.
     place, tests
         Where the answer cell and its tests stand.
+
+    Returns
+    -------
+    sentence, place, names
+        A cell that counts comes first, then one below the tests, then one above the answer cell.
     """
-    for sentence, places in (
-        (DEFINED_HERE, range(place, tests)),
-        (DEFINED_BELOW, range(tests, max(at for at, _ in defined) + 1)),
-        (DEFINED_ABOVE, range(place)),
-    ):
-        for at, names in defined:
-            if at in places:
-                return sentence.format(names=_listed(names), place=at + 1)
-    return ""
+
+    def rank(at: int) -> int:
+        return 0 if place <= at < tests else 1 if at >= tests else 2
+
+    at, names = min(defined, key=lambda definition: rank(definition[0]))
+    return (DEFINED_HERE, DEFINED_BELOW, DEFINED_ABOVE)[rank(at)], at, names
 
 
 def _edited_texts(

@@ -111,10 +111,12 @@ def summary(graded: Graded) -> str:
             (first if state and state.trouble else others).append(diagnosis(result))
     diagnoses = list(filter(None, [*first, *others]))
     notices = [notice for some in graded.notices.values() for notice in some]
+    cells = [cell for cells in graded.notebooks.values() for cell in cells]
     texts = [
         *graded.unreadable.values(),
         *([BY_CLOCK] if graded.stopped_by_clock and diagnoses else []),
         *(notice.says for notice in notices if notice.needs_look),
+        *(cell.doubt for cell in cells if cell.is_test and cell.doubt),
         # A file that was not there may be the cause, but only of points that were lost.
         *(notice.says for notice in notices if diagnoses and not notice.needs_look),
         *diagnoses,
