@@ -107,8 +107,7 @@ def cells_of_all_magics(session: Session) -> dict[str, str]:
     listing = """
 import json
 magics = get_ipython().magics_manager.lsmagic()
-print(json.dumps({kind: list(names) for kind, names in magics.items()}))
-%reset -f"""
+print(json.dumps({kind: list(names) for kind, names in magics.items()}))"""
     (output,) = session.run_cell(listing, CELL_TIMEOUT_S).outputs
     magics = json.loads(output["text"])
     magics["line"].remove("pastebin")  # it sends the notebook to a public page
