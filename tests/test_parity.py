@@ -194,3 +194,9 @@ def test_an_assignment_may_use_matplotlib_inline(tmp_path):
     course = new_course(tmp_path / "course", material, "toy")
     completed = run(course, "nbmark", "verify", "toy")
     assert completed.returncode == 0, completed.stdout + completed.stderr
+
+
+def test_a_cell_that_keeps_every_file_open_does_not_fail_the_next_one():
+    with open_session(None) as session:
+        session.run_cell("kept = []\nwhile True: kept.append(open('/dev/null'))", 20)
+        assert session.run_cell("1 + 1", 5).status == "ok"

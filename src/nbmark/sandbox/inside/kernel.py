@@ -93,7 +93,9 @@ class Kernel:
         try:
             self._announce(code)
             reply = self._loop.run_until_complete(self._execute(code))
-            self._forget_results()
+            # A cell that keeps every file open that it may open leaves none for this.
+            with contextlib.suppress(OSError):
+                self._forget_results()
         except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:
             # IPython reports a cell's errors itself. One that arrives here interrupted an
             # `await`, or comes from a notebook that has changed IPython.
