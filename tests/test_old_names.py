@@ -67,7 +67,7 @@ def test_exporting_works_with_the_old_name(old_course):
     submit_toy(old_course, "ada", RIGHT)
     run_with_notices(old_course, "nbgrader export --to=grades.csv", "SafeCollect", "GradesCsv")
     header, row = (old_course / "grades.csv").read_text().splitlines()
-    assert header.endswith(",status")
+    assert header.endswith(",status,reason")
     assert row.endswith(",not graded")
 
 
