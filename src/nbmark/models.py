@@ -7,6 +7,7 @@ renaming one makes a new `SCHEMA`.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -84,6 +85,25 @@ class Notice(Model, frozen=True):
     needs_look: bool = False
 
 
+class GainedCells(Model, frozen=True):
+    """What shows which cells an assignment gained after a student had handed in.
+
+    Parameters
+    ----------
+    since
+        Grade id → when nbmark first saw the cell, in UTC without a zone, for cells that the
+        assignment gained after nbmark first graded it.
+    handed_in
+        The time of submission, None if it is not known.
+    graded
+        Grade ids that an earlier grading of the same submission had, None without one.
+    """
+
+    since: Mapping[str, datetime.datetime]
+    handed_in: datetime.datetime | None
+    graded: Sequence[str] | None
+
+
 class Submission(Model, frozen=True):
     """One student's submission.
 
@@ -99,8 +119,8 @@ class Submission(Model, frozen=True):
         Notebook name → why its file was not read, where `notebooks` has None.
     asks
         Whether checks put their questions; `verify` also runs the reference without them.
-    added_later
-        Grade ids of cells that the assignment gained after the student had handed in.
+    gained
+        The cells that the assignment gained after its first grading, None without any.
     aliases
         Other ids of the same student (see `intake.identity`).
     classmates
@@ -122,7 +142,7 @@ class Submission(Model, frozen=True):
     seed: bytes
     refused: Mapping[str, str] = {}
     asks: bool = True
-    added_later: list[str] = []
+    gained: GainedCells | None = None
     aliases: Sequence[str] = ()
     classmates: Sequence[str] = ()
     candidates: Mapping[str, bytes] = {}

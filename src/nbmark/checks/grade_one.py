@@ -7,7 +7,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -105,7 +105,7 @@ class Checks:
             if submission.asks:
                 ids = (submission.student, *submission.aliases)
                 results = self._results(
-                    run, ids, submission.classmates, submission.seed, submission.added_later
+                    run, ids, submission.classmates, submission.seed, chosen.added_later
                 )
             notebooks = run.finish()
         finally:
@@ -126,7 +126,7 @@ class Checks:
             source_digest=assignment.source_digest(),
             seconds=time.monotonic() - started_at,
             spent_s=run.spent_s,
-            added_later=submission.added_later,
+            added_later=sorted(chosen.added_later),
             stopped_by_clock=run.stopped_by_clock,
         )
 
@@ -154,7 +154,7 @@ class Checks:
         ids: Sequence[str],
         classmates: Sequence[str],
         seed: bytes,
-        added_later: Sequence[str],
+        added_later: Collection[str],
     ) -> list[CheckResult]:
         plugin = self._plugin
         plugin.begin(run, ids, seed, self._assignment.limits.answer_kib << 10, classmates)

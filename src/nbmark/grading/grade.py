@@ -134,7 +134,7 @@ def _graded(
     with workers.running() as submit:
 
         def start(student: str) -> Future[Graded]:
-            under_way[student] = records.without_later_cells(inbox.receive(student))
+            under_way[student] = records.with_gained_cells(inbox.receive(student))
             return submit(under_way[student].submission)
 
         def postpone(student: str) -> None:

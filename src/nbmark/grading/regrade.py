@@ -183,7 +183,7 @@ class _Judge:
         return msgspec.structs.replace(old, results=results)
 
     def _submission(self, student: str, digest: str) -> Submission:
-        received = self._records.without_later_cells(self._inbox.receive(student))
+        received = self._records.with_gained_cells(self._inbox.receive(student))
         submission = received.submission
         if submission.digest != digest:
             raise InfrastructureError(CHANGED)

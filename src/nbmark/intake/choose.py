@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from nbmark.course.course import Assignment
 from nbmark.errors import NotebookUnreadable, SubmissionError
 from nbmark.intake.answers import added_code, edited_answers
+from nbmark.intake.later import is_later_notebook, later_cells
 from nbmark.intake.restore import restore
 from nbmark.models import Notice, Submission
 from nbmark.notebooks import Cell, read_notebook
@@ -66,11 +67,14 @@ class Chosen:
         Notebook name → why there is nothing to grade.
     notices
         Notebook name → what student and instructor should know about the files.
+    added_later
+        Grade ids of cells that do not count, because they came after the student handed in.
     """
 
     cells: dict[str, list[Cell]] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
     notices: dict[str, list[Notice]] = field(default_factory=dict)
+    added_later: frozenset[str] = frozenset()
 
 
 def choose(assignment: Assignment, submission: Submission) -> Chosen:
@@ -80,21 +84,25 @@ def choose(assignment: Assignment, submission: Submission) -> Chosen:
     tasks counts, or the only one of several that the student has worked on. Nothing is guessed.
     """
     files, reasons, strays = _parsed(assignment, submission)
+    later = later_cells(assignment, submission.gained, files.values())
+    for name, source in assignment.notebooks.items():
+        if name in reasons and is_later_notebook(source, later):
+            files[f"{name}.ipynb"] = []
     paths_of: dict[str, list[str]] = {name: [] for name in assignment.notebooks}
     for path, cells in files.items():
-        name = _resembled(path, cells, assignment)
-        if name is None:
+        resembled = _resembled(path, cells, assignment)
+        if resembled is None:
             strays.append(path)
         else:
-            paths_of[name].append(path)
-    chosen = Chosen()
+            paths_of[resembled].append(path)
+    chosen = Chosen(added_later=later)
     for name, paths in paths_of.items():
-        works = {path: _Work.of(assignment, submission, name, files[path]) for path in paths}
+        works = {path: _Work.of(assignment, later, name, files[path]) for path in paths}
         reason = reasons.get(name, OTHER_TASKS.format(f"{name}.ipynb"))
         _choose_one(chosen, name, works, reason)
         if name in chosen.unreadable:
             # The reason stands at the top of the notebook, so no task repeats it as its doubt.
-            empty = restore([], assignment.notebooks[name], submission.added_later)
+            empty = restore([], assignment.notebooks[name], later)
             chosen.cells[name] = [replace(cell, doubt="") for cell in empty]
     first = next(iter(assignment.notebooks))
     chosen.notices[first] += [*submission.notices, *_about_strays(strays)]
@@ -119,10 +127,10 @@ class _Work:
 
     @classmethod
     def of(
-        cls, assignment: Assignment, submission: Submission, name: str, submitted: Sequence[Cell]
+        cls, assignment: Assignment, later: Collection[str], name: str, submitted: Sequence[Cell]
     ) -> _Work:
         source, released = assignment.notebooks[name], assignment.released.get(name, [])
-        cells = restore(submitted, source, submission.added_later, released)
+        cells = restore(submitted, source, later, released)
         texts = {cell.grade_id: cell.source for cell in released}
         answers = edited_answers(cells, texts)
         return cls(cells, bool(answers), answers or added_code(cells, source, texts))

@@ -15,10 +15,10 @@ from dataclasses import replace
 import msgspec
 
 from nbmark.course.course import Assignment
-from nbmark.errors import InfrastructureError, NotebookUnreadable
+from nbmark.errors import InfrastructureError
+from nbmark.intake.later import belongs_to_task
 from nbmark.intake.receive import Received
-from nbmark.models import Graded, Model
-from nbmark.notebooks import Cell, read_notebook, write_notebook
+from nbmark.models import GainedCells, Graded, Model
 from nbmark.untrusted.files import make_private, write_atomic
 
 DAMAGED = (
@@ -61,10 +61,16 @@ class CellHistory:
         since = self._stored.since if self._stored else {}
         self._since = {notebook: dict(cells) for notebook, cells in since.items()}
         for notebook, cells in assignment.notebooks.items():
-            for cell in filter(_is_dated, cells):
+            for cell in filter(belongs_to_task, cells):
                 is_old = self._stored is None and (notebook, cell.grade_id) in in_gradebook
                 times = self._since.setdefault(notebook, {})
                 times.setdefault(cell.grade_id, None if is_old else now)
+        self._gained = {
+            cell.grade_id: time
+            for notebook, cells in assignment.notebooks.items()
+            for cell in cells
+            if (time := self._since.get(notebook, {}).get(cell.grade_id)) is not None
+        }
 
     @property
     def source_changed(self) -> bool | None:
@@ -74,7 +80,7 @@ class CellHistory:
     @property
     def has_gained_cells(self) -> bool:
         """Return whether any cell came after nbmark first graded the assignment."""
-        return any(time is not None for cells in self._since.values() for time in cells.values())
+        return bool(self._gained)
 
     def save(self, *, is_entered: bool) -> None:
         """Write the history.
@@ -93,8 +99,8 @@ class CellHistory:
         write_atomic(self._path, json.dumps(msgspec.to_builtins(history)).encode(), mode=0o600)
         self._stored = history
 
-    def without_later_cells(self, received: Received, earlier: Graded | None) -> Received:
-        """Return the submission with the list of cells that the assignment gained after it.
+    def with_gained_cells(self, received: Received, earlier: Graded | None) -> Received:
+        """Return the submission with what shows which cells the assignment gained after it.
 
         Parameters
         ----------
@@ -102,44 +108,12 @@ class CellHistory:
             The last complete grading of the student, None if there is none.
         """
         submission = received.submission
-        later = self._later(received, earlier)
-        notebooks, refused = dict(submission.notebooks), dict(submission.refused)
-        for name, cells in self._assignment.notebooks.items():
-            tasks = {cell.grade_id for cell in cells if _is_dated(cell)}
-            # The whole notebook came later, so its absence is no fault either.
-            if notebooks[name] is None and tasks and tasks <= later:
-                notebooks[name] = write_notebook([], {}, {})
-                refused.pop(name, None)
-        changed = msgspec.structs.replace(
-            submission, notebooks=notebooks, refused=refused, added_later=sorted(later)
-        )
-        return replace(received, submission=changed)
-
-    def _later(self, received: Received, earlier: Graded | None) -> set[str]:
-        """Return the ids of cells that came after the version that the student had."""
+        graded_ids = None
         # An earlier grading of the same submission shows what there was, also without a time.
-        is_graded = earlier is not None and earlier.digest == received.submission.digest
-        graded_ids = set(earlier.as_evidence.cells) if earlier and is_graded else set()
-        first_seen: dict[str, datetime.datetime] = {}
-        version = datetime.datetime.min
-        for name, cells in self._assignment.notebooks.items():
-            submitted = _cells(received.submission.notebooks[name])
-            ids = graded_ids | {cell.grade_id for cell in submitted}
-            # A notebook may have lost its ids, but the text of a locked cell is the same in all.
-            texts = {cell.source.strip() for cell in submitted}
-            for cell in filter(_is_dated, cells):
-                time = self._since[name][cell.grade_id]
-                if time is None:
-                    continue
-                first_seen[cell.grade_id] = time
-                if cell.grade_id in ids or (cell.is_locked and cell.source.strip() in texts):
-                    version = max(version, time)
-        handed_in = received.submitted_at or datetime.datetime.max
-        return {
-            grade_id
-            for grade_id, time in first_seen.items()
-            if time > version and (is_graded or handed_in < time)
-        }
+        if earlier is not None and earlier.digest == submission.digest:
+            graded_ids = earlier.as_evidence.cells
+        gained = GainedCells(self._gained, received.submitted_at, graded_ids)
+        return replace(received, submission=msgspec.structs.replace(submission, gained=gained))
 
     def _read(self) -> _History | None:
         try:
@@ -149,18 +123,6 @@ class CellHistory:
         except (OSError, ValueError, RecursionError) as error:
             where = self._path.relative_to(self._assignment.course.root)
             raise InfrastructureError(DAMAGED.format(where, error)) from error
-
-
-def _is_dated(cell: Cell) -> bool:
-    """Return whether a cell belongs to a task; the instructor's other cells are always put back."""
-    return bool(cell.grade_id) and (cell.has_points or cell.is_solution)
-
-
-def _cells(data: bytes | None) -> list[Cell]:
-    try:
-        return read_notebook(data) if data is not None else []
-    except NotebookUnreadable:
-        return []
 
 
 def _digest(assignment: Assignment) -> str:

@@ -63,12 +63,12 @@ class Records:
         self._history.save(is_entered=True)
         return lines
 
-    def without_later_cells(self, received: Received) -> Received:
-        """Return the submission with the list of cells that the assignment gained after it."""
+    def with_gained_cells(self, received: Received) -> Received:
+        """Return the submission with what shows which cells the assignment gained after it."""
         if not self._history.has_gained_cells:
             return received
         earlier = self._earlier(received.submission.student)
-        return self._history.without_later_cells(received, earlier)
+        return self._history.with_gained_cells(received, earlier)
 
     def mark(self, student: str) -> Mark | None:
         """Return the mark of the student's last complete grading, or None."""
