@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 ASSIGNMENTS = sorted(path.name for path in (ROOT / "source").iterdir())
+COURSE_ID = "curve-fitting"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,6 +48,16 @@ def new_course(folder: Path, material: Path, *assignments: str) -> Path:
     for assignment in assignments:
         completed = run(folder, "nbgrader", "generate_assignment", assignment, "--force")
         assert completed.returncode == 0, completed.stderr
+    return folder
+
+
+@pytest.fixture
+def exchange(tmp_path: Path) -> Path:
+    """Make an empty exchange that everybody may write to."""
+    folder = tmp_path / "exchange"
+    for name in ("inbound", "outbound", "feedback"):
+        (folder / COURSE_ID / name).mkdir(parents=True)
+    folder.chmod(0o777)
     return folder
 
 

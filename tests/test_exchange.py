@@ -15,26 +15,15 @@ from nbgrader.coursedir import CourseDirectory
 from nbgrader.utils import notebook_hash
 from traitlets.config import Config
 
-from conftest import ROOT, run
+from conftest import COURSE_ID, ROOT, run
 from helpers import RIGHT, submit_toy
 from nbmark.course.course import Course
 from nbmark.export.csv import GradesCsv
 from nbmark.intake.collect import SafeCollect
 from nbmark.records import evidence
 
-COURSE_ID = "curve-fitting"
 ME = pwd.getpwuid(os.getuid()).pw_name
 EARLY, LATE = "2026-11-01 10:00:00.000000 UTC", "2026-11-02 10:00:00.000000 UTC"
-
-
-@pytest.fixture
-def exchange(tmp_path: Path) -> Path:
-    """Make an empty exchange that everybody may write to."""
-    folder = tmp_path / "exchange"
-    for name in ("inbound", "outbound", "feedback"):
-        (folder / COURSE_ID / name).mkdir(parents=True)
-    folder.chmod(0o777)
-    return folder
 
 
 @pytest.fixture

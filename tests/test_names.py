@@ -12,13 +12,12 @@ import pytest
 from nbgrader.coursedir import CourseDirectory
 from traitlets.config import Config
 
-from conftest import run
+from conftest import COURSE_ID, run
 from helpers import HALF, RIGHT, STAMP, submit_toy
 from nbmark.course.folders import Folders
 from nbmark.intake.collect import SafeCollect
 from nbmark.untrusted.names import printable_name, unfit_as_id
 
-COURSE_ID = "curve-fitting"
 REFUSE = """CREATE TRIGGER refuse BEFORE INSERT ON submitted_assignment
 BEGIN SELECT RAISE(ABORT, 'closed for today'); END"""
 IDS = [
@@ -56,15 +55,6 @@ REFUSED = [
     "a[1]",
     "n" * 129,
 ]
-
-
-@pytest.fixture
-def exchange(tmp_path: Path) -> Path:
-    folder = tmp_path / "exchange"
-    for name in ("inbound", "outbound", "feedback"):
-        (folder / COURSE_ID / name).mkdir(parents=True)
-    folder.chmod(0o777)
-    return folder
 
 
 @pytest.fixture

@@ -203,7 +203,7 @@ def _upgraded(notebook: Any) -> Any:
     sheet = {"cells": cells, "metadata": {}}
     old = {"metadata": {}, "nbformat": 3, "nbformat_minor": 0, "worksheets": [sheet]}
     try:
-        return nbformat.convert(nbformat.from_dict(old), 4)  # type: ignore[no-untyped-call]
+        return nbformat.convert(nbformat.from_dict(old), 4)
     except Exception:  # nbformat trusts the parts of a cell to have the right types
         raise NotebookUnreadable(OLD_FORMAT) from None
 

@@ -37,7 +37,7 @@ def slim() -> Iterator[None]:
     stand_ins = dict.fromkeys(FORMATS) | {name: _DeferredModule(name) for name in DEFERRED}
     missing = {name: module for name, module in stand_ins.items() if name not in sys.modules}
     # None in `sys.modules` makes an import fail as if the package were not installed.
-    sys.modules.update(missing)  # type: ignore[arg-type]
+    sys.modules.update(missing)  # type: ignore[arg-type]  # typed without None
     spec = find_spec("nbgrader") if loaded is None else None
     if spec is not None:
         # The package is registered without running its code, which imports the web extensions.

@@ -113,7 +113,7 @@ def enter_source(assignment: Assignment, coursedir: CourseDirectory, config: Con
                 },
             }
             try:
-                notebook = nbformat.reads(path.read_text("utf-8-sig"), as_version=4)  # type: ignore[no-untyped-call]
+                notebook = nbformat.reads(path.read_text("utf-8-sig"), as_version=4)
                 for step in steps:
                     notebook, resources = step(parent=converter)(notebook, resources)
             except Exception as error:  # the steps are the course's own choice
