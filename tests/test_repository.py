@@ -61,7 +61,7 @@ def test_only_one_folder_opens_the_gradebook():
 
 
 def test_code_inside_the_sandbox_imports_only_its_own_folder_and_libraries():
-    for path in (ROOT / "src" / "nbmark" / "sandbox" / "inside").glob("*.py"):
+    for path in (ROOT / "src" / "nbmark" / "sandbox" / "inside").rglob("*.py"):
         assert not any(name.startswith("nbmark") for name in imports(path)), path
 
 

@@ -15,7 +15,7 @@ import signal
 
 from . import agent, frames
 from .clocks import GRACE_CPU_S, GRACE_IDLE_S, Stopwatch
-from .kernel import PR_SET_DUMPABLE, Kernel, fork
+from .ipython.kernel import PR_SET_DUMPABLE, Kernel, fork
 from .outputs import Outputs
 
 # The limits of a request are checked this often. Most requests have ended before the first time.

@@ -35,7 +35,7 @@ def main():
     opening = preload.begin(setup["imports"])
     # Imported here because IPython takes a while, in which the libraries are opened.
     from . import driver
-    from .rehearsal import rehearse
+    from .ipython.rehearsal import rehearse
 
     kernel = driver.Kernel()
     _import(setup["imports"])

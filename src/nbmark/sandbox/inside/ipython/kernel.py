@@ -18,7 +18,8 @@ import sys
 
 from tornado.ioloop import IOLoop
 
-from . import agent, frames, plots
+from .. import agent, frames
+from . import plots
 from .application import IPKernelApp
 from .channel import Channel, OutStream
 

@@ -10,7 +10,7 @@ import time
 from jupyter_client.jsonutil import json_default
 from jupyter_client.session import Session
 
-from . import frames
+from .. import frames
 
 # Other messages, such as those of widgets, have no place among a cell's saved outputs.
 FORWARDED_KINDS = ("display_data", "update_display_data", "execute_result", "error", "clear_output")
