@@ -122,19 +122,34 @@ def complaints(log: str) -> list[str]:
     return [line for line in log.splitlines() if not re.match(r"toy: \d+ (of|sub)", line)]
 
 
+def let_in_own_files(course: Path) -> None:
+    with (course / "graders" / "toy" / "assignment.toml").open("a") as settings:
+        settings.write('\n[files]\nstudents = ["*.py"]\n')
+    assert run(course, "nbmark", "verify", "toy").returncode == 0
+
+
 def test_two_workers_fill_the_gradebook_as_this_machine_does(course, cluster, tmp_path):
     answers = {"ada": RIGHT, "ben": HALF, "cleo": "raise SystemExit", "emil": SPY + RIGHT}
     for student, answer in answers.items():
         submit_toy(course, student, answer)
     submit_toy(course, "dina", RIGHT)
     (course / "submitted" / "dina" / "toy" / "toy.ipynb").write_text("{")
+    let_in_own_files(course)
+    submit_toy(course, "fay", "from helpers import double as f\na = 3")
+    (course / "submitted" / "fay" / "toy" / "helpers.py").write_text("double = lambda x: 2 * x")
+    submit_toy(course, "gus", RIGHT)
+    notebook = course / "submitted" / "gus" / "toy" / "toy.ipynb"
+    notebook.rename(notebook.with_name("toy (1).ipynb"))
     here = Path(shutil.copytree(course, tmp_path / "here"))
     completed = run(course, "nbmark", "grade", "toy", *cluster.options())
     assert completed.returncode == 0, completed.stderr
     assert complaints(completed.stderr) == []
     assert run(here, "nbmark", "grade", "toy").returncode == 0
-    assert dump_gradebook(course, "toy") == dump_gradebook(here, "toy")
-    for student in (*answers, "dina"):
+    rows = dump_gradebook(course, "toy")
+    assert rows == dump_gradebook(here, "toy")
+    scores = {row["student"]: row["score"] for row in rows}
+    assert scores["fay"] == scores["gus"] == 3
+    for student in (*answers, "dina", "fay", "gus"):
         notebook = f"autograded/{student}/toy/toy.ipynb"
         assert (course / notebook).read_text() == (here / notebook).read_text()
     assert "0 submissions to grade" in run(course, "nbmark", "grade", "toy").stderr
