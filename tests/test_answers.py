@@ -86,7 +86,7 @@ def student_with(reply: object) -> Student:
     [
         (
             {"error": {"kind": "missing-name", "name": "x"}},
-            "no variable or function called x at this point. Is it spelt exactly like that?",
+            "no variable or function called x at this point. Check that a cell above gives it a value, spelt exactly like that.",
         ),
         ({"error": {"kind": "missing-name", "name": "y"}}, "Cell 3 ended .* So y does not exist."),
         ({"error": {"kind": "missing-name", "name": "x", "near": "xs"}}, r"Did you mean xs\?"),

@@ -12,6 +12,8 @@ from nbmark.errors import CheckFailed, UnreadableAnswer
 from nbmark.running import exceptions
 from nbmark.untrusted.text import one_line
 
+NO_VALUE = "Check that a cell above gives it a value, spelt exactly like that."
+
 
 class Student:
     """The notebook of one student, in the state right after the check's grade cell.
@@ -113,7 +115,7 @@ class Student:
         kind = error.get("kind") if isinstance(error, dict) else None
         if kind == "missing-name":
             missing, near = (one_line(str(error.get(key) or ""), 80) for key in ("name", "near"))
-            hint = f"Did you mean {near}?" if near else "Is it spelt exactly like that?"
+            hint = f"Did you mean {near}?" if near else NO_VALUE
             own = f"Your notebook has no variable or function called {missing} at this point. "
             raise CheckFailed(self._why_missing(missing) or own + hint)
         if kind == "missing-answer":
